@@ -20,9 +20,9 @@ Data passes through five stages. None of them knows another::
 kind of server to what ``sync/`` expects: ``factory`` chooses by the account's kind; ``oneheap/``
 makes documents of items, for which it may import all stages and ``sync.merge``. ``server/`` is the
 embedded Heaper-compatible server. ``cli/`` has the commands, ``systemd/`` the units. ``daemon``,
-with ``supervisor control notify statelock logs``, runs accounts and ends them in order. Every
-module may import the value modules ``ids model errors config tree diff items database backoff
-own_files tasks``.
+with ``supervisor control control_requests notify desktop statelock logs``, runs accounts and ends
+them in order. Every module may import the value modules ``ids model errors config tree diff items
+database backoff own_files processes tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 
@@ -30,7 +30,7 @@ Three stages are divided into parts. Each part imports itself and earlier parts,
   ``layout`` (paths), ``edits`` (local changes to updates), ``pull`` (server to cache),
   ``deletions`` (holds), ``push`` (cache to server), ``transfers`` (contents of files, both ways),
   ``publish`` (cache to folder), ``scan`` (folder to edits), ``runtime`` (lifetimes), ``offline``
-  (answers without a daemon).
+  (answers without a daemon, previews).
 * ``document/``: ``xml``, ``encoding``, ``updates``, ``view``, ``inline``, ``plan``, ``construct``,
   ``fields``, ``source``, ``replica``; then ``edit plain_text rebuild``.
 * ``markdown/``: ``events escaping style line_ends formulas links frontmatter encoding``, ``source

@@ -6,6 +6,9 @@ concerns all of them. A sign of life (``Contact.heard``) ends the pauses of ever
 failed since the server was last heard. A lane that fails even after that has a problem of its own
 (one route, one proxy rule). It waits out its own pauses until it works, so that a server that
 answers everything else is not asked again with every answer.
+
+All installations notice an outage at the same moment. So no wait is the same for all of them, also
+not one that a server asks for or that recurs: they would come back together, again and again.
 """
 
 import asyncio
@@ -39,6 +42,20 @@ class Backoff:
     def pause_s(self, failures: int, chance: float) -> float:
         """Return a wait; ``chance`` is uniform in 0 to 1."""
         return self.bound_s(failures) * (self.min_share + (1.0 - self.min_share) * chance)
+
+
+_VARIES: Final = 0.25
+"""The share of its length by which a wait that recurs is made longer or shorter."""
+_LATER: Final = 0.5
+"""The share of a wait that the server asks for by which it may be exceeded."""
+
+
+def varied_s(wait_s: float, chance: Callable[[], float] = random.random) -> float:
+    """Return a wait that recurs, such as between polls, made a little longer or shorter.
+
+    Clients that were brought into step, by an outage for example, lose it again.
+    """
+    return wait_s * (1.0 + _VARIES * (2.0 * chance() - 1.0))
 
 
 SERVER: Final = Backoff(1.0, 15.0)
@@ -107,7 +124,8 @@ class Lane:
             return 0.0
         policy = SERVER if isinstance(self.last, TryLater) else REFUSED
         pause = policy.pause_s(self.failures, self._chance())
-        return max(pause, _asked_s(self.last) or 0.0)
+        # Everybody is asked for the same wait: later than asked, but not all at once.
+        return max(pause, (_asked_s(self.last) or 0.0) * (1.0 + _LATER * self._chance()))
 
     def wake_events(self) -> tuple[asyncio.Event, ...]:
         """Return the events that end the pause early: the server's next sign of life.

@@ -6,13 +6,13 @@ left out. ``config.example.toml`` explains each of them to users.
 """
 
 import difflib
-import ipaddress
 import json
 import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ import msgspec
 
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import ULID_PATTERN, Password, Seed
-from heapsyncd.model import LineBreaks
+from heapsyncd.model import HistoryLimits, LineBreaks
 
 Section = tuple[str, ...]
 """A section's name in parts, () for the top level."""
@@ -76,6 +76,10 @@ class Account:
     """Whether a file's exact text goes with its document, or stays on this device."""
     line_breaks: LineBreaks = "space"
     """What a line end inside a paragraph means in notes that are created here."""
+    processes: Literal["auto", "off"] = "auto"
+    """Whether other processes take a part of the work on many notes."""
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    """How long earlier texts are kept: the section [history], the same for all accounts."""
     seed: Seed | None = field(default=None, repr=False)
     """The key; None until ``cli/settings.py`` has read it, and for an account with a password."""
     password: Password | None = field(default=None, repr=False)
@@ -85,26 +89,6 @@ class Account:
     def selects_boxes(self) -> bool:
         """Whether ``heaps`` selects boxes of the account's one heap, which is always mirrored."""
         return self.kind == "oneheap"
-
-
-def plaintext_warning(server: str) -> str | None:
-    """Return a warning if traffic to a server can be read on the way, else None.
-
-    There is no warning for https and for this machine.
-    """
-    parts = urlsplit(server)
-    host = parts.hostname or ""
-    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
-        return None
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return None
-    except ValueError:
-        pass  # a host name
-    return (
-        f"{server} is not encrypted: anyone on the way can read your notes and act as you;"
-        " use https://."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +107,8 @@ class Config:
     state_dir: Path
     accounts: tuple[Account, ...]
     log: Log = Log()
+    desktop_notices: bool = True
+    """Whether the daemon tells on the desktop what waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +128,8 @@ TOP: Final[Mapping[str, Setting]] = {
     "state_dir": Setting(str, "a path in quotes"),
     "accounts": Setting(dict[str, Any], "written as sections, [accounts.NAME]", required=True),
     "log": Setting(dict[str, Any], "written as a section, [log]"),
+    "desktop_notices": Setting(bool, "true or false", default=True),
+    "history": Setting(dict[str, Any], "written as a section, [history]"),
 }
 _KIND: Final = Setting(Kind, '"heaper" or "oneheap"', default="heaper")
 _SERVER: Final = Setting(str, 'the server\'s address in quotes, "https://…"', required=True)
@@ -152,11 +140,13 @@ _POLL_INTERVAL: Final = Setting(
     "a number of seconds from 0.5 to 3600",
     field="poll_interval_s",
 )
-_FILES: Final[Mapping[str, Setting]] = {
+_MEGABYTES: Final = Setting(
+    Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
+)
+_OF_BOTH: Final[Mapping[str, Setting]] = {
     "files": Setting(Files, '"all" or "on-demand"'),
-    "files_limit_mb": Setting(
-        Annotated[float, msgspec.Meta(ge=0, le=1e9)], "a number of megabytes, 0 or more"
-    ),
+    "files_limit_mb": _MEGABYTES,
+    "processes": Setting(Literal["auto", "off"], '"auto" or "off"'),
 }
 _HEAPER: Final[Mapping[str, Setting]] = {
     "kind": _KIND,
@@ -166,7 +156,7 @@ _HEAPER: Final[Mapping[str, Setting]] = {
     "heaps": Setting(_list_of(_Text), 'a list of titles or ids, ["*"] for all'),
     "live": Setting(Live, '"all", "recent" or "off"'),
     "poll_interval": _POLL_INTERVAL,
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(Source, '"document" or "local"'),
     "line_breaks": Setting(LineBreaks, '"space" or "break"'),
 }
@@ -185,7 +175,7 @@ _ONEHEAP: Final[Mapping[str, Setting]] = {
         'a list of the names of boxes, ["*"] for all; an id does not name a box',
     ),
     "poll_interval": replace(_POLL_INTERVAL, default=60.0),
-    **_FILES,
+    **_OF_BOTH,
     "source": Setting(
         Literal["document"], '"document": the service keeps each text exactly as it was written'
     ),
@@ -209,6 +199,10 @@ OF_OTHERS: Final[Mapping[Kind, Mapping[str, str]]] = {
 LOG: Final[Mapping[str, Setting]] = {
     "level": Setting(Level, '"debug", "info", "warning" or "error"'),
     "format": Setting(Format, '"auto", "console" or "json"'),
+}
+HISTORY: Final[Mapping[str, Setting]] = {
+    "days": Setting(Annotated[int, msgspec.Meta(ge=0, le=99_999)], "a number of days, 0 or more"),
+    "mb": _MEGABYTES,
 }
 
 
@@ -263,28 +257,28 @@ class _Reader:
             top = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{self.path} is not valid TOML: {error}") from error
-        self._check(top, TOP, ())
+        values = self._check(top, TOP, ())
         if not top["accounts"]:
             raise self._error((), "accounts", "there is no account; add a section [accounts.home]")
         accounts = tuple(self._account(name, table) for name, table in top["accounts"].items())
         self._check_folders(accounts)
-        log = top.get("log", {})
-        self._check(log, LOG, ("log",))
+        log = Log(**self._check(top.get("log", {}), LOG, ("log",)))
+        history = HistoryLimits(**self._check(top.get("history", {}), HISTORY, ("history",)))
         state = top.get("state_dir")
         default = base_directory(self.env, "XDG_STATE_HOME", ".local/state") / "heapsyncd"
         return Config(
             path=self.path,
             state_dir=self._path(state, (), "state_dir") if state is not None else default,
-            accounts=accounts,
-            log=Log(**log),
+            accounts=tuple(replace(account, history=history) for account in accounts),
+            log=log,
+            desktop_notices=values["desktop_notices"],
         )
 
     def _account(self, name: str, table: Any) -> Account:
         where = ("accounts", name)
         if not ACCOUNT_NAME.fullmatch(name):
-            raise self._error(
-                where, None, "an account's name may have only letters, digits, - and _"
-            )
+            what = "an account's name may have only letters, digits, - and _"
+            raise self._error(where, None, what)
         if not isinstance(table, dict):
             raise self._error(("accounts",), name, f"write it as a section, [accounts.{name}]")
         kind: Kind = self._value(where, "kind", table.get("kind", _KIND.default), _KIND)
@@ -334,11 +328,8 @@ class _Reader:
 
     def _path(self, value: str, where: Section, key: str) -> Path:
         if _looks_like_key(value):
-            raise self._error(
-                where,
-                key,
-                "must be a path, but this looks like a key; put the key into a file of its own",
-            )
+            what = "must be a path, but this looks like a key; put the key into a file of its own"
+            raise self._error(where, key, what)
         if value == "~" or value.startswith("~/"):
             value = (self.env.get("HOME") or "/") + value[1:]
         if not value or value.startswith("~") or "\0" in value:
@@ -347,13 +338,11 @@ class _Reader:
         return Path(posixpath.normpath(self.path.parent / value))
 
     def _check_folders(self, accounts: tuple[Account, ...]) -> None:
-        for i, later in enumerate(accounts):
-            for earlier in accounts[:i]:
-                if later.folder.is_relative_to(earlier.folder) or (
-                    earlier.folder.is_relative_to(later.folder)
-                ):
-                    message = f"overlaps with the folder of [accounts.{earlier.name}]; use another"
-                    raise self._error(("accounts", later.name), "folder", message)
+        for earlier, later in combinations(accounts, 2):
+            one, other = earlier.folder, later.folder
+            if one.is_relative_to(other) or other.is_relative_to(one):
+                message = f"overlaps with the folder of [accounts.{earlier.name}]; use another"
+                raise self._error(("accounts", later.name), "folder", message)
 
     def _error(self, where: Section, key: str | None, what: str) -> ConfigError:
         line = _line_of(self.text, where, key)

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 import structlog
 
-from heapsyncd.errors import HeapsyncdError, TryLater
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, TryLater
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Answers one request from its arguments with a JSON value. May raise HeapsyncdError."""
@@ -54,7 +54,11 @@ async def serve(
     handlers: Mapping[str, Handler],
     long_handlers: Mapping[str, LongHandler] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
-    """Answer requests while the context is open. The caller must hold the state's lock."""
+    """Answer requests while the context is open. The caller must hold the state's lock.
+
+    Raises:
+        FolderTrouble: the socket cannot be made.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The caller hung up, sent nothing or too much. There is nobody to answer.
@@ -72,12 +76,18 @@ async def serve(
         writer.close()
 
     path = state_dir / NAME
-    path.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX) as listener:
         # On Linux the file gets the socket's mode at once, so it is never more widely open.
         os.fchmod(listener.fileno(), 0o600)
-        with _address(path) as address:
-            listener.bind(address)
+        try:
+            path.unlink(missing_ok=True)
+            with _address(path) as address:
+                listener.bind(address)
+        except OSError as error:
+            raise FolderTrouble(
+                f"The socket {path} can't be made: {error.strerror}; correct the owner and mode"
+                f" of {state_dir}, or set another state_dir."
+            ) from error
         listener.setblocking(False)
         server = await asyncio.start_unix_server(answer, sock=listener, limit=LINE_LIMIT_BYTES)
         try:

@@ -8,6 +8,7 @@ hold the lock, so no two processes ever use the same state.
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
@@ -16,17 +17,21 @@ import structlog
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config
+from heapsyncd.control_requests import handlers, long_handlers, recount_all, telling
+from heapsyncd.desktop import Desktop, Events
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Commands, Progress, Report, RestoreRequest, Verdict
+from heapsyncd.sync.report import Progress, Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
 
-TELL_EVERY_S: Final = 0.2
-"""How often a command that waits for a full pass hears of its progress."""
+LOOK_EVERY_S: Final = 2.0
+"""How often to look for what a person is to be told on the desktop."""
+RECOUNT_EVERY_S: Final = 60.0
+"""How often reviews are looked up for that."""
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -86,7 +91,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, _handlers(lambda: reports), {"sync": _no_daemon}),
+            control.serve(config.state_dir, handlers(lambda: reports), {"sync": _no_daemon}),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -118,6 +123,7 @@ class Daemon:
         notifier: reports to systemd.
         mirror: mirrors one account.
         timing: the waits and pauses.
+        desktop: shows what waits for a person; None: nobody does.
     """
 
     def __init__(
@@ -128,12 +134,14 @@ class Daemon:
         notifier: Notifier,
         mirror: Mirror = mirror_account,
         timing: Timing = DEFAULT,
+        desktop: Desktop | None = None,
     ) -> None:
         self._config = config
         self._load = load
         self._notifier = notifier
         self._mirror = mirror
         self._timing = timing
+        self._desktop = desktop if desktop is not None and desktop.is_there else None
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -166,15 +174,17 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass}
+            long_requests = {"sync": self._full_pass, **long_handlers(self._reports)}
             async with (
-                control.serve(self._config.state_dir, _handlers(self._reports), long_requests),
+                control.serve(self._config.state_dir, handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
+                telling = group.create_task(self._tell_desktop())
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
+                telling.cancel()
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -191,15 +201,23 @@ class Daemon:
                 }
             return {"accounts": {name: asdict(task.result()) for name, task in tasks.items()}}
 
-        work = asyncio.create_task(passes())
-        try:
-            while not work.done():
-                await tell([asdict(step) for s in supervisors for step in s.report.unfinished()])
-                await asyncio.wait((work,), timeout=TELL_EVERY_S)
-            return work.result()
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+        def news() -> list[dict[str, Any]]:
+            return [asdict(step) for s in supervisors for step in s.report.unfinished()]
+
+        return await telling(passes(), tell, news)
+
+    async def _tell_desktop(self) -> None:
+        """Show on the desktop what waits for a person, each event once."""
+        events, recounted_s = Events(), time.monotonic()
+        while self._desktop is not None:
+            if self._config.desktop_notices:
+                if time.monotonic() > recounted_s + RECOUNT_EVERY_S:
+                    recounted_s = time.monotonic()
+                    with contextlib.suppress(FolderTrouble):  # reported already
+                        await recount_all(self._reports())
+                for notice in events.new([report.snapshot() for report in self._reports()]):
+                    await self._desktop.show(notice)
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
@@ -279,51 +297,6 @@ class Daemon:
     def _beat(self, name: str) -> None:
         self._notifier.beat(name)
         self._notifier.status(lambda: [report.snapshot() for report in self._reports()])
-
-
-def _handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
-    """Return the answers to the control socket's requests."""
-
-    async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        with contextlib.suppress(FolderTrouble):  # an unreadable cache is reported already
-            await recount(arguments)
-        return {"accounts": [report.snapshot() for report in reports()]}
-
-    def running() -> list[tuple[str, Commands]]:
-        return [(r.name, r.commands) for r in reports() if r.commands is not None]
-
-    async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        decision = arguments.get("decision")
-        return {
-            "accounts": [
-                {"name": name, "heaps": await commands.deletions(decision)}
-                for name, commands in running()
-            ]
-        }
-
-    async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        paths = [str(p) for p in arguments.get("paths", [])]
-        return [found for _, commands in running() for found in await commands.fetch(paths)]
-
-    async def restore(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
-        wanted = RestoreRequest(
-            tuple(str(p) for p in arguments.get("paths", [])),
-            arguments.get("number"),
-            bool(arguments.get("trash")),
-        )
-        return [found for _, commands in running() for found in await commands.restore(wanted)]
-
-    async def recount(_arguments: Mapping[str, Any]) -> None:
-        for _, commands in running():
-            await commands.recount()
-
-    return {
-        "status": status,
-        "deletions": deletions,
-        "fetch": fetch,
-        "restore": restore,
-        "recount": recount,
-    }
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -98,10 +98,16 @@ class Database:
             FolderTrouble: the file cannot be opened or is damaged.
             CancelledError: the caller was cancelled; the connection is closed by then.
         """
-        connection = aiosqlite.Connection(
-            lambda: _translated(path, lambda: _connect(path, schema, durable, connect)),
-            iter_chunk_size=1,
-        )
+        return await cls._open(path, lambda: _connect(path, schema, durable, connect))
+
+    @classmethod
+    async def open_copy(cls, path: Path, schema: Sequence[str]) -> Self:
+        """Open a copy of the file, if any, in memory, whoever uses it; raises as ``open`` does."""
+        return await cls._open(path, lambda: _copy(path, schema))
+
+    @classmethod
+    async def _open(cls, path: Path, connect: Callable[[], sqlite3.Connection]) -> Self:
+        connection = aiosqlite.Connection(lambda: _translated(path, connect), iter_chunk_size=1)
         # A connection that was never closed must not keep the process from exiting.
         connection._thread.daemon = True  # noqa: SLF001
         opening = asyncio.ensure_future(connection)
@@ -187,6 +193,55 @@ class Database:
             raise
 
 
+def copy_database(path: Path, to: Path) -> None:
+    """Copy a database as it is at one moment, also while others write to it. Blocking.
+
+    Args:
+        path: the file.
+        to: an empty file, or one that does not exist; only its owner will be able to read it.
+
+    Raises:
+        FolderTrouble: one of the files cannot be used.
+    """
+
+    def work() -> None:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            source.backup(target)
+
+    try:
+        to.touch(0o600)
+    except OSError as error:
+        raise FolderTrouble(f"{to} can't be written: {error.strerror}.") from error
+    _translated(path, work)
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """Return a new name for a former state of a database, with the time in it."""
+    now_ms = time.time_ns() // 1_000_000
+    at = time.strftime("%Y%m%d-%H%M%S", time.localtime(now_ms // 1000))
+    return path.with_name(f"{path.name}.{at}-{now_ms % 1000:03}.{suffix}")
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a damaged database that nobody uses, with its log, and return its new path.
+
+    Raises:
+        FolderTrouble: it cannot be renamed.
+    """
+    aside = beside(path, "damaged")
+    try:
+        # The file itself last: a log that is left alone would be replayed into the next database.
+        for suffix in ("-shm", "-wal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    except OSError as error:
+        raise FolderTrouble(f"{path} can't be renamed: {error.strerror}.") from error
+    return aside
+
+
 async def _wait_done(task: "asyncio.Future[Any]") -> None:
     """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
     while not task.done():
@@ -215,7 +270,10 @@ def _connect(
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise FolderTrouble(f"The database {path} can't be opened: {error.strerror}.") from error
+        raise FolderTrouble(
+            f"The database {path} can't be opened: {error.strerror};"
+            " check the owner and mode of it and its directory."
+        ) from error
     try:
         os.fchmod(descriptor, 0o600)
     finally:
@@ -231,6 +289,23 @@ def _connect(
         connection.close()
         raise
     return connection
+
+
+def _copy(path: Path, schema: Sequence[str]) -> sqlite3.Connection:
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        if path.exists():
+            # Without a log nobody has it open, and SQLite would leave one there to read it.
+            is_used = path.with_name(f"{path.name}-wal").exists()
+            uri = f"{path.absolute().as_uri()}?mode=ro{'' if is_used else '&immutable=1'}"
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as source:
+                source.backup(memory)
+        memory.execute("PRAGMA foreign_keys = ON")
+        _migrate(path, memory, schema)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -304,6 +379,12 @@ def _translated(path: Path, work: Callable[[], T]) -> T:
         if reason is None:
             raise
         raise FolderTrouble(f"The database {path}: {reason} ({error}).") from error
+
+
+def is_damaged(error: FolderTrouble) -> bool:
+    """Return whether an error says that the file itself is damaged, whatever the disk allows."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and _primary_code(cause) in _DAMAGED
 
 
 def _primary_code(error: sqlite3.Error) -> int:

@@ -39,10 +39,13 @@ WORDS: Final[Mapping[str, str]] = {
     "server answers again": "{account}: the server answers again",
     "server work failed": "{heap}: {reason}",
     "serving": "serving at {url}",
+    "sign-in refused: key not accepted": "the key {public_key} is not accepted;"
+    " `heapsyncd server accept` lets it in",
     "stopped": "stopped",
     "stopping": "stopping",
     "suspend ended": "{account}: awake again, after {slept_s} s",
     "text kept for review": "{path}: an earlier text is kept; `heapsyncd status` says why",
+    "this server has an owner now": "this server has an owner now: {public_key}",
     "version restored": "{path}: version {number} is back",
 }
 """What people read of an event. Others of the level info are not for them; warnings and errors
@@ -63,9 +66,8 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         stream: the destination; stderr by default.
         level: overrides the level (``--verbose``, ``--quiet``).
     """
-    stream = stream or sys.stderr
     level = (level or log.level).upper()
-    console = log.format == "console" or (log.format == "auto" and stream.isatty())
+    console = log.format == "console" or (log.format == "auto" and (stream or sys.stderr).isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -85,7 +87,7 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
             # Exceptions are already text here, so they were redacted too.
             exception_formatter=structlog.dev.plain_traceback,
         )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream) if stream else _ToStderr()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -110,6 +112,19 @@ def configure(log: Log, stream: TextIO | None = None, *, level: str | None = Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+class _ToStderr(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is now: progress bars put a stream there that makes room."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Return the destination."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _stream: TextIO) -> None:
+        """Keep it as it is."""
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
@@ -153,7 +168,7 @@ def printable(text: str) -> str:
 
 def json_text(value: Any, **options: Any) -> str:
     """Return JSON for people and machines: what ``printable`` would replace is escaped."""
-    text = json.dumps(value, ensure_ascii=False, **options)
+    text = json.dumps(value, **{"ensure_ascii": False, **options})
     if text.isprintable():
         return text
     return "".join(c if _is_printable(c) else json.dumps(c)[1:-1] for c in text)

@@ -234,6 +234,16 @@ class MergedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """How long earlier texts of an account's notes are kept; the latest ones always are."""
+
+    days: int = 90
+    """Older ones are deleted."""
+    mb: float = 200.0
+    """The oldest beyond this size (in 10^6 bytes, compressed) are deleted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How a kind of server differs from a Heaper server, as far as a mirror has to know."""
 

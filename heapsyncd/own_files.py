@@ -4,20 +4,33 @@ import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 
 
 def write_whole(path: Path, text: str, mode: int = PRIVATE, *, replace: bool = False) -> bool:
+    """Write a small file atomically, as UTF-8. The rest as ``place_whole``."""
+    return place_whole(path, lambda out: out.write(text.encode()), mode, replace=replace)
+
+
+def place_whole(
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    mode: int = PRIVATE,
+    *,
+    replace: bool = False,
+) -> bool:
     """Write a file atomically, and create the directories above it.
 
     A process that is killed leaves the old file or the new one, never a part.
 
     Args:
         path: the file.
-        text: its content, written as UTF-8.
+        write: writes its content.
         mode: its permission bits, reduced by the umask.
         replace: replace an existing file; otherwise it is kept.
 
@@ -34,8 +47,8 @@ def write_whole(path: Path, text: str, mode: int = PRIVATE, *, replace: bool = F
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(beside, flags, mode)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
+        with os.fdopen(descriptor, "wb") as out:
+            write(out)
             out.flush()
             os.fsync(out.fileno())
         if replace:

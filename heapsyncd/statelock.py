@@ -1,16 +1,19 @@
 """Edge: the lock that prevents two daemons from using the same state."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.errors import ConfigError, FolderTrouble, StateLocked
 from heapsyncd.own_files import PRIVATE, lock
 
 NAME: Final = "lock"
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""Reasons of the disk's, which may pass. Others are a wrong setting."""
 
 
 @contextlib.contextmanager
@@ -22,11 +25,20 @@ def hold_state(state_dir: Path) -> Iterator[None]:
 
     Raises:
         StateLocked: another process holds it.
-        FolderTrouble: the directory cannot be created or used, or is writable by others.
+        ConfigError: there can be no directory where the setting says.
+        FolderTrouble: the directory cannot be used, or is writable by others.
     """
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check(state_dir)
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise FolderTrouble(f"{state_dir} can't be made: {error.strerror}.") from error
+        raise ConfigError(
+            f"The state directory {state_dir} can't be made: {error.strerror};"
+            " set another state_dir."
+        ) from error
+    try:
+        check(state_dir)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(state_dir / NAME, flags, PRIVATE)
     except OSError as error:
@@ -43,8 +55,13 @@ def hold_state(state_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check(state_dir: Path) -> None:
-    """Refuse a directory in which others could replace our files."""
+def check(state_dir: Path) -> None:
+    """Refuse a directory in which others could replace our files.
+
+    Raises:
+        FolderTrouble: it belongs to another user, or is writable by others.
+        OSError: it cannot be looked at.
+    """
     found = state_dir.stat()
     if found.st_uid != os.geteuid():
         raise FolderTrouble(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heapsyncd.backoff import REFUSED, SERVER, Backoff, Contact, Lane
+from heapsyncd.backoff import REFUSED, SERVER, Backoff, Contact, Lane, varied_s
 from heapsyncd.errors import (
     RequestRefused,
     ServerTrouble,
@@ -94,3 +94,14 @@ def test_what_a_server_asks_for_is_honoured(error: Exception, least_s: float) ->
     contact.heard()
     assert lane.wake_events() == ()
     assert lane.pause_s() >= least_s
+
+
+def test_what_all_are_asked_for_they_do_not_do_at_once() -> None:
+    """A wait that a server asks for, and one that recurs, differ from client to client."""
+    asked = []
+    for chance in (0.0, 0.5, 1.0):
+        lane = Lane(Contact(), lambda chance=chance: chance)  # type: ignore[misc]
+        lane.failed(ServerTrouble("in maintenance", 40))
+        asked.append(lane.pause_s())
+    assert asked == [40, 50, 60]
+    assert [varied_s(60, lambda c=c: c) for c in (0.0, 0.5, 1.0)] == [45, 60, 75]  # type: ignore[misc]

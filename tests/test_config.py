@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heapsyncd import config
-from heapsyncd.config import Account, Config, Log, plaintext_warning
+from heapsyncd.config import Account, Config, Log
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import Password, Seed
+from heapsyncd.model import HistoryLimits
 
 ROOT = Path(__file__).parents[1]
 PATH = Path("/home/jo/.config/heapsyncd/config.toml")
@@ -34,7 +35,8 @@ level = "debug"
 
 def test_reads_every_setting_with_paths_made_absolute() -> None:
     """Values are typed, ~ is HOME, a relative path starts at the file."""
-    assert config.parse(GOOD, PATH, ENV) == Config(
+    text = GOOD + "[history]\ndays = 30\n"
+    assert config.parse(text, PATH, ENV) == Config(
         path=PATH,
         state_dir=Path("/var/tmp/state"),
         accounts=(
@@ -45,6 +47,7 @@ def test_reads_every_setting_with_paths_made_absolute() -> None:
                 folder=Path("/home/jo/Heaps"),
                 secret_file=Path("/home/jo/.config/heapsyncd/home.key"),
                 poll_interval_s=1.0,
+                history=HistoryLimits(days=30, mb=200.0),
             ),
         ),
         log=Log(level="debug", format="auto"),
@@ -102,6 +105,11 @@ WRONG = {
     "missing key": (re.sub("server = .*\n", "", GOOD), "line 3", "server is missing"),
     "unknown section": (GOOD + "[extra]\nx = 1\n", "line 12", "`extra` is not a setting"),
     "unknown key in [log]": (GOOD + 'colour = "no"\n', "line 12", "[log] `colour`"),
+    "wrong days": (
+        GOOD + "[history]\ndays = -1\n",
+        "line 13",
+        "[history] `days` must be a number",
+    ),
     "no account": ('[log]\nlevel = "info"\n', "config.toml", "accounts is missing"),
     "empty accounts": ("[accounts]\n", "line 1", "there is no account"),
     "account is no section": ("[accounts]\nhome = 1\n", "line 2", "[accounts.home]"),
@@ -229,23 +237,3 @@ def test_the_example_holds_every_setting() -> None:
         short = "".join(f"{key} = {value!r}\n" for key, value in kept.items())
         section = f'[accounts.{shown.name}]\nkind = "{shown.kind}"\n{short}'
         assert config.parse(section, PATH, ENV).accounts == (shown,)
-
-
-@pytest.mark.parametrize(
-    ("server", "warned"),
-    [
-        ("https://heaper.example", False),
-        ("http://heaper.example", True),
-        ("http://192.168.1.2:8790", True),
-        ("http://[fe80::1]:8790", True),
-        ("http://localhost.example", True),
-        ("http://127.0.0.1:8790", False),
-        ("http://127.9.9.9", False),
-        ("http://[::1]:8790", False),
-        ("http://localhost:8790", False),
-        ("http://notes.localhost", False),
-    ],
-)
-def test_a_server_without_encryption_is_told_apart(server: str, warned: bool) -> None:
-    """Only this machine may be spoken to in clear without a word."""
-    assert (plaintext_warning(server) is not None) is warned

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from heapsyncd import control
-from heapsyncd.errors import HeapsyncdError, StateLocked, TryLater
+from heapsyncd.errors import FolderTrouble, HeapsyncdError, StateLocked, TryLater
 
 
 async def echo(arguments: Mapping[str, Any]) -> Any:
@@ -161,3 +161,11 @@ async def test_who_hangs_up_early_or_says_too_much_is_no_trouble(
         writer.close()
         assert await control.ask(tmp_path, "echo") == {"heard": {}}
     assert [r for r in caplog.records if r.exc_info] == []
+
+
+async def test_a_socket_that_cannot_be_made(tmp_path: Path) -> None:
+    """The message names it."""
+    (tmp_path / "control.sock").mkdir()
+    with pytest.raises(FolderTrouble, match=r"control\.sock can't be made: .*state_dir"):
+        async with control.serve(tmp_path, {}):
+            pass

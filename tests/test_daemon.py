@@ -14,6 +14,7 @@ from heapsyncd import control
 from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
+from heapsyncd.desktop import Desktop, Notice
 from heapsyncd.errors import (
     ConfigError,
     HeapsyncdError,
@@ -344,3 +345,41 @@ async def test_one_pass_gives_every_account_its_verdict(tmp_path: Path) -> None:
         "Unreachable": Verdict("offline", 4, ("the server does not answer (down)",)),
         "SignInRefused": Verdict("sign-in needed", 3, ("no",)),
     }
+
+
+class Screen(Desktop):
+    """A desktop that is there, and keeps what it shows."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.shown: asyncio.Queue[Notice] = asyncio.Queue()
+
+    @property
+    def is_there(self) -> bool:
+        return True
+
+    async def show(self, notice: Notice) -> None:
+        self.shown.put_nowait(notice)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_what_waits_for_a_person_is_told_on_the_desktop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_wanted: bool
+) -> None:
+    """Once, however often it is tried again; never if the configuration says so."""
+    monkeypatch.setattr("heapsyncd.daemon.LOOK_EVERY_S", 0.01)
+    screen, timing = Screen(), Timing(restart=Backoff(0.05, 0.1))
+
+    script = Script(raises={"a": [SignInRefused("ask the operator") for _ in range(4)]})
+    wanted = replace(config(tmp_path, "a"), desktop_notices=is_wanted)
+    service = Daemon(
+        wanted, lambda: wanted, notifier=Notifier(lambda _: None), mirror=script.mirror,
+        timing=timing, desktop=screen,
+    )  # fmt: skip
+    task = asyncio.create_task(service.run())
+    await script.heard("a ready")
+    service.stop()
+    await asyncio.wait_for(task, DEADLINE_S)
+    shown = [screen.shown.get_nowait().text for _ in range(screen.shown.qsize())]
+    text = "The server refuses the account a. `heapsyncd status` says why."
+    assert shown == ([text] if is_wanted else [])

@@ -2,11 +2,14 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+import zipfile
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -23,15 +26,20 @@ LOCKED = {
 }
 
 
+EXTRAS = [r for extra in PROJECT["project"]["optional-dependencies"].values() for r in extra]
+
+
 def declared() -> list[Requirement]:
     groups = PROJECT["dependency-groups"].values()
-    return [Requirement(r) for g in (PROJECT["project"]["dependencies"], *groups) for r in g]
+    own = [*PROJECT["project"]["dependencies"], *EXTRAS]
+    return [Requirement(r) for g in (own, *groups) for r in g]
 
 
 def test_what_is_imported_is_declared() -> None:
     """A package that only another one brings along may be gone with its next version."""
     names = packages_distributions()
-    wanted = {canonicalize_name(Requirement(r).name) for r in PROJECT["project"]["dependencies"]}
+    own = [*PROJECT["project"]["dependencies"], *EXTRAS]
+    wanted = {canonicalize_name(Requirement(r).name) for r in own}
     missing = set()
     for path in Path(heapsyncd.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -48,9 +56,36 @@ def test_what_is_imported_is_declared() -> None:
 def test_what_is_declared_is_locked() -> None:
     """By a version that the declaration allows, and by the hashes of its files."""
     for wanted in declared():
-        version, rest = LOCKED[canonicalize_name(wanted.name)]
-        assert wanted.specifier.contains(version), wanted
+        locked, rest = LOCKED[canonicalize_name(wanted.name)]
+        assert wanted.specifier.contains(locked), wanted
         assert "--hash=sha256:" in rest, wanted
+
+
+def test_the_version_has_one_place() -> None:
+    """The installed package has the version of the source, and so has the tag of a release."""
+    assert "version" not in PROJECT["project"]
+    assert version("heapsyncd") == heapsyncd.__version__
+    tags = subprocess.run(
+        ["git", "tag", "--points-at", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    assert [t for t in tags if re.match(r"v\d", t) and t != f"v{heapsyncd.__version__}"] == []
+
+
+def test_the_wheel_is_complete(tmp_path: Path) -> None:
+    """It has every module and what they read, and the units, which `service` installs."""
+    wheel = pytest.importorskip("hatchling.builders.wheel")
+    (built,) = wheel.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    assert Path(built).name.startswith(f"heapsyncd-{heapsyncd.__version__}-")
+    with zipfile.ZipFile(built) as archive:
+        names = set(archive.namelist())
+    package = [p for p in (ROOT / "heapsyncd").rglob("*") if p.is_file()]
+    wanted = {str(p.relative_to(ROOT)) for p in package if "__pycache__" not in p.parts}
+    units = {f"heapsyncd/{p.relative_to(ROOT)}" for p in (ROOT / "systemd").rglob("*.service*")}
+    assert (wanted | {u for u in units if not u.endswith(".d")}) - names == set()
 
 
 def test_the_lock_names_versions_and_hashes_alone() -> None:

@@ -37,7 +37,7 @@ def test_the_demo_of_the_readme_runs(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    promised = re.search(r"Open `(heapsyncd-demo/\w+/)`", README)
+    promised = re.search(r"Open `(heapsyncd-demo/[\w/]+/)`", README)
     assert promised
     assert list((tmp_path / promised[1]).glob("*.md"))
 
@@ -55,6 +55,18 @@ def test_the_files_the_readme_points_to_exist() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_explains_messages_that_exist() -> None:
+    """Each message of the table, as far as it is fixed text, stands in the program."""
+    table = README.partition("### When something is wrong")[2].partition("###")[0]
+    messages = re.findall(r"^\| (.+?) \| .+ \|$", table, re.MULTILINE)[1:]
+    assert len(messages) > 10
+    sources = "\n".join(path.read_text() for path in (ROOT / "heapsyncd").rglob("*.py"))
+    texts = re.sub(r'"\n\s*f?"', "", sources)  # a text is written over several lines
+    parts = [part.strip() for line in messages for part in re.split("…|, or", line)]
+    shell = "heapsyncd: command not found"
+    assert [part for part in parts if part not in texts and part != shell] == []
 
 
 def test_the_readme_names_every_command() -> None:

@@ -37,7 +37,7 @@ OF_THE_PROJECT = {"dependencies", "faults", "readme", "regexes", "security", "sh
 
 VALUES = {
     "backoff", "config", "database", "diff", "errors", "ids", "items", "model", "own_files",
-    "tasks", "tree",
+    "processes", "tasks", "tree",
 }  # fmt: skip
 STAGES = {"wire", "cache", "document", "markdown", "folder"}
 ALLOWED = {
@@ -53,9 +53,13 @@ ALLOWED = {
     "control": set(),
     "statelock": set(),
     "notify": set(),
+    "desktop": set(),
     "supervisor": {"sync.runtime.account", "sync.heap.timing", "sync.report"},
+    "control_requests": {"control", "sync.report"},
     "daemon": {
         "control",
+        "control_requests",
+        "desktop",
         "supervisor",
         "logs",
         "notify",
@@ -65,20 +69,27 @@ ALLOWED = {
         "sync.report",
     },
     "cli": {
+        "backends.factory",
         "cli",
         "control",
         "daemon",
+        "desktop",
         "logs",
         "notify",
         "server",
         "statelock",
         "sync.offline.activity",
+        "sync.offline.check",
         "sync.offline.explain",
         "sync.offline.fetch",
+        "sync.offline.links",
+        "sync.offline.search",
         "sync.runtime.account",
         "sync.report",
+        "sync.offline.preview",
         "sync.offline.status",
         "sync.offline.versions",
+        "wire.address",
         "wire.signin",
     },
 }
@@ -147,6 +158,7 @@ IO = {
     "aiosqlite",
     "concurrent",
     "ctypes",
+    "dbus_fast",
     "fcntl",
     "mmap",
     "multiprocessing",
@@ -165,9 +177,11 @@ IO = {
 EDGES = {
     "control": {"os", "socket"},
     "daemon": {"signal"},
+    "desktop": {"dbus_fast", "os"},
     "database": {"aiosqlite", "os", "sqlite3", "threading"},
     "notify": {"os", "sdnotify"},
     "own_files": {"fcntl", "os"},
+    "processes": {"concurrent", "multiprocessing", "os", "signal", "threading"},
     "statelock": {"os"},
     "cache.crash_marks": {"mmap", "os", "threading"},
     "folder.disk": {"os"},
@@ -185,6 +199,7 @@ EDGES = {
     "server": {"aiohttp", "os", "shutil"},
     "server.large_documents": {"concurrent", "multiprocessing", "signal"},
     "cli": {"os", "shutil", "signal", "subprocess"},
+    "cli.web": {"aiohttp"},
 }
 """The modules (or whole packages) that do I/O, and with what."""
 DISK_WRITERS = {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from heapsyncd.errors import FolderTrouble, StateLocked
+from heapsyncd.errors import ConfigError, FolderTrouble, StateLocked
 from heapsyncd.statelock import hold_state
 
 HOLD = """
@@ -61,7 +61,7 @@ def test_an_unusable_directory_is_named(tmp_path: Path) -> None:
     """A file in the directory's place is said in one line, with what to do."""
     (tmp_path / "state").touch()
     with (
-        pytest.raises(FolderTrouble, match=r"state can't be used: .*set another state_dir"),
+        pytest.raises(ConfigError, match=r"state can't be made: .*set another state_dir"),
         hold_state(tmp_path / "state"),
     ):
         pass

@@ -17,7 +17,7 @@ from heapsyncd.model import BlockKind
 
 _COLUMNS = (
     "id, heap_id, kind, sync_version, wanted, announced_ms, title, folder_id, deleted_at_ms,"
-    " state_vector, seq, born_here, stale, problem, public_id"
+    " state_vector, seq, born_here, stale, problem, public_id, revived_ms"
 )
 _QUARANTINED: Final = 8
 """The most updates of one block that can't be loaded and are kept."""
@@ -42,6 +42,7 @@ class BlockState:
     stale: bool = False
     problem: str | None = None
     public_id: str = ""
+    revived_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,25 +112,29 @@ def born(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
     return _matching(tx, heap_id, "born_here > 0 AND sync_version = 0", limit)
 
 
-def dirty(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
-    """Return blocks to push: unacknowledged updates, known to the server, without a problem."""
-    condition = (
-        "born_here = 0 AND wanted = 0 AND problem IS NULL"
-        " AND id IN (SELECT block_id FROM log WHERE local > 0)"
+def dirty(tx: Tx, ids: Iterable[BlockId]) -> list[BlockState]:
+    """Return those of some blocks that are to be pushed, in the given order.
+
+    They have unacknowledged updates, are known to the server, and have no problem.
+    """
+    sql = (
+        f"SELECT {_COLUMNS} FROM block WHERE id = ?"  # noqa: S608
+        " AND born_here = 0 AND wanted = 0 AND problem IS NULL"
+        " AND EXISTS (SELECT 1 FROM log WHERE block_id = block.id AND local > 0)"
     )
-    return _matching(tx, heap_id, condition, limit)
+    return [_state(row) for block in ids for row in tx.execute(sql, (block,))]
 
 
 def insert(tx: Tx, block: BlockState) -> None:
     """Add a block; one that is known already is unchanged."""
     tx.execute(
-        f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
+        f"INSERT INTO block ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608
         " ON CONFLICT (id) DO NOTHING",
         (
             block.id, block.heap_id, block.kind, block.sync_version, block.wanted,
             block.announced_ms, block.title, block.folder_id, block.deleted_at_ms,
             block.state_vector, block.seq, block.born_here, block.stale, block.problem,
-            block.public_id,
+            block.public_id, block.revived_ms,
         ),
     )  # fmt: skip
 
@@ -232,6 +237,15 @@ def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, 
         " ORDER BY made_at_ms, block_id, log.seq"
     )
     return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
+
+
+def has_received(tx: Tx, block: BlockId, after: int, up_to: int) -> bool:
+    """Tell whether a log row after a number, up to another, was not made here."""
+    sql = (
+        "SELECT 1 FROM log WHERE block_id = ? AND seq > ? AND seq <= ? AND made_at_ms IS NULL"
+        " LIMIT 1"
+    )
+    return tx.execute(sql, (block, after, up_to)).fetchone() is not None
 
 
 def acknowledge(tx: Tx, block: BlockId, up_to: int) -> None:

@@ -39,6 +39,33 @@ _WORKING, _RESTING = b"w", b"r"
 log = structlog.get_logger()
 
 
+def skipped(path: Path, *, is_running: bool) -> frozenset[BlockId]:
+    """Return the blocks that are skipped, by the file of marks, which is not changed.
+
+    Args:
+        path: the file.
+        is_running: a run uses it now: what that works on are no deaths.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return frozenset()
+    if data[:_SLOT_BYTES] != _VERSION:
+        return frozenset()
+    found = set()
+    for at in range(_SLOT_BYTES, len(data), _SLOT_BYTES):
+        id_, state, deaths = _parse(data[at : at + _SLOT_BYTES])
+        if is_ulid(id_) and deaths + (state == _WORKING and not is_running) >= DEATHS:
+            found.add(BlockId(id_))
+    return frozenset(found)
+
+
+def _parse(slot: bytes) -> tuple[str, bytes, int]:
+    """Return the id, the state and the number of deaths in a slot."""
+    id_ = slot[:_ID_BYTES].decode("ascii", "replace")
+    return id_, slot[_ID_BYTES : _ID_BYTES + 1], slot[_ID_BYTES + 1]
+
+
 class AtWork:
     """The marks of one account; made by ``open``. ``on`` may be used by several threads."""
 
@@ -69,13 +96,36 @@ class AtWork:
                 os.close(descriptor)
         except OSError as error:
             raise FolderTrouble(f"{path} can't be used: {error.strerror}") from error
-        with data:
-            marks = cls(path, data)
-            marks._count()
-            try:
+        with data, cls._counted(path, data) as marks:
+            yield marks
+
+    @classmethod
+    @contextlib.contextmanager
+    def open_copy(cls, path: Path) -> Iterator[Self]:
+        """Use a copy of the file in memory: the same documents are skipped, nothing is marked."""
+        try:
+            found = path.read_bytes()[:_SIZE]
+        except OSError:
+            found = b""
+        with mmap.mmap(-1, _SIZE) as data:
+            data[: len(found)] = found
+            with cls._counted(path, data) as marks:
                 yield marks
-            finally:
-                marks.end()  # threads may still be working, but this is an ordered end
+
+    @classmethod
+    @contextlib.contextmanager
+    def _counted(cls, path: Path, data: mmap.mmap) -> Iterator[Self]:
+        marks = cls(path, data)
+        marks._count()
+        try:
+            yield marks
+        finally:
+            marks.end()  # threads may still be working, but this is an ordered end
+
+    @classmethod
+    def unrecorded(cls) -> Self:
+        """Return marks that are kept in memory only: for who reads beside a running mirror."""
+        return cls(Path(os.devnull), mmap.mmap(-1, _SIZE))
 
     def end(self) -> None:
         """Record an ordered end: the blocks being worked on do not count as deaths."""
@@ -126,8 +176,7 @@ class AtWork:
             data[:] = _VERSION + bytes(_SIZE - _SLOT_BYTES)
         for slot in list(self._free):
             at = slot * _SLOT_BYTES
-            id_ = data[at : at + _ID_BYTES].decode("ascii", "replace")
-            state, deaths = data[at + _ID_BYTES : at + _ID_BYTES + 1], data[at + _ID_BYTES + 1]
+            id_, state, deaths = _parse(data[at : at + _SLOT_BYTES])
             if not is_ulid(id_) or state not in {_WORKING, _RESTING}:
                 self._clear(slot)
                 continue

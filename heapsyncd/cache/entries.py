@@ -47,6 +47,13 @@ def of_heap(tx: Tx, heap_id: HeapId) -> list[EntryRow]:
     return [_row(*r) for r in tx.execute(sql, (heap_id,))]
 
 
+def note_path(tx: Tx, block: BlockId) -> str | None:
+    """Return the path of a block's note; None if it has no file."""
+    sql = "SELECT path FROM entry WHERE block_id = ? AND role = 'note'"
+    row = tx.execute(sql, (block,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def _row(
     path: str,
     block: BlockId,

@@ -54,6 +54,16 @@ def set_source(tx: Tx, heap_id: HeapId, source: str) -> None:
     tx.execute("UPDATE heap SET source = ? WHERE id = ?", (source, heap_id))
 
 
+def is_folder_wanted(tx: Tx, heap_id: HeapId) -> bool:
+    """Return whether a person asked for a heap's folder to be made again."""
+    return bool(get_meta(tx, f"folder_wanted {heap_id}"))
+
+
+def set_folder_wanted(tx: Tx, heap_id: HeapId, *, wanted: bool) -> None:
+    """Store whether a heap's folder is to be made again."""
+    set_meta(tx, f"folder_wanted {heap_id}", "1" if wanted else "")
+
+
 def in_sync_ms(tx: Tx) -> int | None:
     """Return when everything was last known to be in sync, in milliseconds; None: never."""
     found = get_meta(tx, "in_sync_ms")

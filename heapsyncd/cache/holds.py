@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-from heapsyncd.cache.entries import Role
+from heapsyncd.cache.entries import EntryRow, Role
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
@@ -68,16 +68,12 @@ def release(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
     )
 
 
-def decide(tx: Tx, heap_id: HeapId, decision: Decision | None) -> int:
-    """Set the decision on everything held now; returns the number of files."""
-    tx.execute("UPDATE hold SET decision = ? WHERE heap_id = ?", (decision, heap_id))
-    return count(tx, heap_id)
-
-
-def count(tx: Tx, heap_id: HeapId) -> int:
-    """Count the held files of a heap."""
-    row = tx.execute("SELECT count(*) FROM hold WHERE heap_id = ?", (heap_id,)).fetchone()
-    return int(row[0])
+def decide(tx: Tx, heap_id: HeapId, decision: Decision, held: Iterable[Hold]) -> None:
+    """Set the decision on holds."""
+    tx.executemany(
+        "UPDATE hold SET decision = ? WHERE heap_id = ? AND direction = ? AND path = ?",
+        [(decision, heap_id, h.direction, h.path) for h in held],
+    )
 
 
 def aware(tx: Tx, hold: Hold) -> bool:
@@ -86,22 +82,85 @@ def aware(tx: Tx, hold: Hold) -> bool:
     return tx.execute(sql, (hold.block_id, hold.seq)).fetchone() is None
 
 
+def looked_at(tx: Tx, heap_id: HeapId, held: Iterable[tuple[BlockId, int]]) -> None:
+    """Record up to which log row deletions on the server were checked for a confirmation."""
+    tx.executemany(
+        "UPDATE hold SET seq = ? WHERE heap_id = ? AND block_id = ? AND direction = 'down'",
+        [(seq, heap_id, block) for block, seq in held],
+    )
+
+
+def told_more(tx: Tx, heap_id: HeapId) -> list[BlockId]:
+    """Return the blocks whose deletion on the server is held and that changed since."""
+    sql = (
+        "SELECT block.id FROM hold JOIN block ON block.id = hold.block_id"
+        " WHERE hold.heap_id = ? AND direction = 'down' AND block.seq > hold.seq"
+    )
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A deletion that was let through lately."""
+
+    direction: Direction
+    path: str
+    role: Role
+    block_id: BlockId
+    """'' in records of older versions, which did not note it."""
+    key: str | None
+    made_at_ms: int
+    undo: bool = False
+    """Whether a person wants it back, which is not carried out yet."""
+
+
+_PASSED: Final = "direction, path, role, block_id, key, made_at_ms, undo"
+
+
 def let_through(
-    tx: Tx, heap_id: HeapId, direction: Direction, paths: Iterable[str], now_ms: int
+    tx: Tx, heap_id: HeapId, direction: Direction, rows: Iterable[EntryRow], now_ms: int
 ) -> None:
     """Record deletions that were allowed, for the limit's time window."""
     tx.executemany(
-        "INSERT OR REPLACE INTO deletion (heap_id, direction, path, made_at_ms)"
-        " VALUES (?, ?, ?, ?)",
-        [(heap_id, direction, p, now_ms) for p in paths],
+        f"INSERT OR REPLACE INTO deletion (heap_id, {_PASSED}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608
+        [(heap_id, direction, e.path, e.role, e.block_id, e.key, now_ms) for e in rows],
     )
 
 
 def recent(tx: Tx, heap_id: HeapId, direction: Direction, since_ms: int) -> int:
-    """Count the deletions allowed since a time; older records are deleted."""
+    """Count the files whose deletion was allowed since a time; older records are deleted."""
     tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap_id, since_ms))
-    sql = "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ?"
+    sql = (
+        "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ? AND role != 'folder'"
+        " AND undo = 0"
+    )
     return int(tx.execute(sql, (heap_id, direction)).fetchone()[0])
+
+
+def passed(tx: Tx, heap_id: HeapId) -> list[Passed]:
+    """Return the deletions let through lately that can be undone, by direction and path."""
+    sql = (
+        f"SELECT {_PASSED} FROM deletion WHERE heap_id = ? AND block_id != ''"  # noqa: S608
+        " ORDER BY direction, path"
+    )
+    found = tx.execute(sql, (heap_id,))
+    return [Passed(d, p, role, b, key, at, bool(undo)) for d, p, role, b, key, at, undo in found]
+
+
+def undo_passed(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
+    """Record that a person wants these back."""
+    tx.executemany(
+        "UPDATE deletion SET undo = 1 WHERE heap_id = ? AND direction = ? AND path = ?",
+        [(heap_id, p.direction, p.path) for p in which],
+    )
+
+
+def forget_passed(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
+    """Delete the records of deletions that were undone."""
+    tx.executemany(
+        "DELETE FROM deletion WHERE heap_id = ? AND direction = ? AND path = ?",
+        [(heap_id, p.direction, p.path) for p in which],
+    )
 
 
 def forget_recent(tx: Tx, heap_id: HeapId, direction: Direction) -> None:
@@ -109,13 +168,16 @@ def forget_recent(tx: Tx, heap_id: HeapId, direction: Direction) -> None:
     tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap_id, direction))
 
 
-def doomed(tx: Tx, heap_id: HeapId) -> int:
-    """Count the files in the folder whose blocks the server deleted, except held ones."""
+def doomed(tx: Tx, heap_id: HeapId) -> list[BlockId]:
+    """Return the blocks that the server deleted and that have files in the folder.
+
+    Once for each file; not those whose deletion is held.
+    """
     sql = (
-        "SELECT count(*) FROM entry JOIN block ON block.id = entry.block_id"
+        "SELECT block.id FROM entry JOIN block ON block.id = entry.block_id"
         " WHERE entry.heap_id = ? AND entry.role != 'folder' AND entry.inode IS NOT NULL"
         " AND block.stale > 0 AND block.deleted_at_ms IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM hold WHERE hold.heap_id = entry.heap_id"
         " AND hold.path = entry.path)"
     )
-    return int(tx.execute(sql, (heap_id,)).fetchone()[0])
+    return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]

@@ -1,6 +1,8 @@
 """Store renditions: file texts that the daemon wrote or accepted, with the state each shows."""
 
+import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,11 +15,19 @@ KEEP = 8
 KEEP_MS = 3_600_000
 """How long a rendition is kept at least, up to ``KEEP_MOST`` renditions."""
 KEEP_MOST = 64
+_APART_MS = 60_000
+"""Of older texts, the last one that an author made within this time goes to the history."""
 
 
 Origin = Literal["planned", "written", "saved", "stale"]
 """``planned``: about to be written, or written just before a kill; ``written`` by the daemon;
 ``saved`` by an editor; ``stale``: saved, and recognised as an earlier text saved over a newer one.
+"""
+
+Author = Literal["here", "server", "daemon", ""]
+"""Who made a text of the one before it. ``here``: somebody on this device; ``server``: it contains
+what came from the server; ``daemon``: only what this daemon writes by itself, such as the ``id``
+and the names of renamed notes in links. '': not known.
 """
 
 
@@ -41,9 +51,10 @@ class Rendition:
     origin: Origin = "written"
     line_breaks: LineBreaks = "space"
     """What a line end in a paragraph of the text means."""
+    author: Author = ""
 
 
-_COLUMNS = "number, seq, extra, text, digest, made_at_ms, origin, line_breaks"
+_COLUMNS = "number, seq, extra, text, digest, made_at_ms, origin, line_breaks, author"
 
 
 def _rendition(row: tuple[Any, ...]) -> Rendition:
@@ -70,6 +81,31 @@ def ring(tx: Tx, block: BlockId) -> list[Rendition]:
     return [_rendition(r) for r in rows]
 
 
+def damaged(tx: Tx, block: BlockId, log_seq: int) -> tuple[list[int], bool]:
+    """Return the numbers of the renditions that can't be used, and whether the base is among them.
+
+    Their texts can't be read or are not the stored ones, or they show a state beyond the log.
+    """
+    sql = "SELECT number, seq, text, digest, origin FROM rendition WHERE block_id = ?"
+    rows = tx.execute(f"{sql} ORDER BY number", (block,)).fetchall()
+    bad = [n for n, seq, *stored, _ in rows if (seq or 0) > log_seq or not _is_whole(*stored)]
+    base = max((n for n, *_, origin in rows if origin != "planned"), default=None)
+    return bad, base in bad
+
+
+def _is_whole(packed: bytes, digest: bytes) -> bool:
+    try:
+        return hashlib.sha256(zlib.decompress(packed)).digest() == digest
+    except zlib.error:
+        return False
+
+
+def drop_numbers(tx: Tx, block: BlockId, numbers: Iterable[int]) -> None:
+    """Delete some renditions of a block."""
+    sql = "DELETE FROM rendition WHERE block_id = ? AND number = ?"
+    tx.executemany(sql, [(block, number) for number in numbers])
+
+
 def add(
     tx: Tx,
     block: BlockId,
@@ -81,8 +117,10 @@ def add(
     now_ms: int,
     origin: Origin,
     line_breaks: LineBreaks,
+    author: Author = "",
 ) -> None:
-    """Make a text the block's newest rendition, and drop the oldest beyond the limits.
+    """Make a text the block's newest rendition, and move the oldest beyond the limits to the
+    history.
 
     Earlier plans are dropped unless this one is planned, too: then it is unknown whether the
     earlier one was written before the run was killed.
@@ -92,14 +130,37 @@ def add(
     number = next_number(tx, block)
     tx.execute(
         f"INSERT INTO rendition (block_id, {_COLUMNS})"  # noqa: S608
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (block, number, seq, extra, zlib.compress(data, 1), digest, now_ms, origin, line_breaks),
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            block, number, seq, extra, zlib.compress(data, 1), digest, now_ms, origin,
+            line_breaks, author,
+        ),
+    )  # fmt: skip
+    if number > KEEP:
+        _move_oldest(tx, (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST))
+
+
+def _move_oldest(tx: Tx, limits: tuple[object, ...]) -> None:
+    """Move the renditions beyond the limits to the history, without those soon replaced."""
+    old = "block_id = ? AND number <= ? AND (made_at_ms < ? OR number <= ?)"
+    following = (
+        "(SELECT min(number) FROM rendition WHERE block_id = old.block_id"
+        " AND number > old.number AND origin <> 'planned')"
     )
     tx.execute(
-        "DELETE FROM rendition WHERE block_id = ? AND number <= ?"
-        " AND (made_at_ms < ? OR number <= ?)",
-        (block, number - KEEP, now_ms - KEEP_MS, number - KEEP_MOST),
+        "INSERT INTO history"  # noqa: S608
+        " (heap_id, block_id, number, path, why, text, made_at_ms, author)"
+        " SELECT heap_id, old.block_id, number, coalesce((SELECT path FROM entry"
+        " WHERE entry.block_id = old.block_id AND role = 'note' LIMIT 1), ''),"
+        " origin, text, made_at_ms, author"
+        f" FROM (SELECT * FROM rendition WHERE {old}) AS old JOIN block ON block.id = old.block_id"
+        " WHERE origin <> 'planned' AND NOT EXISTS (SELECT 1 FROM rendition AS next"
+        f" WHERE next.block_id = old.block_id AND next.number = {following}"
+        " AND next.author = old.author AND next.made_at_ms / ? = old.made_at_ms / ?)"
+        " ORDER BY number",
+        (*limits, _APART_MS, _APART_MS),
     )
+    tx.execute(f"DELETE FROM rendition WHERE {old}", limits)  # noqa: S608
 
 
 def next_number(tx: Tx, block: BlockId) -> int:

@@ -272,4 +272,32 @@ SCHEMA: Final = (
       latency_ms INTEGER                          -- NULL: not known
     );
     """,
+    """
+    -- The texts of the files instead of the words of the documents. Notes of older versions are
+    -- indexed when somebody searches: see search.
+    DROP TABLE search;
+    DROP TABLE search_row;
+    CREATE VIRTUAL TABLE search USING fts5 (
+      title, names, tags, body, joined, tokenize = 'unicode61 remove_diacritics 2'
+    );
+    CREATE TABLE search_row (id INTEGER PRIMARY KEY, block_id TEXT NOT NULL UNIQUE);
+    """,
+    """
+    -- The time of the newest deletion that was undone: no confirmation of it counts any more.
+    ALTER TABLE block ADD COLUMN revived_ms INTEGER NOT NULL DEFAULT 0;
+    -- What was deleted before the guard held the rest, so that it can be brought back with it.
+    ALTER TABLE deletion ADD COLUMN role TEXT NOT NULL DEFAULT 'note';
+    ALTER TABLE deletion ADD COLUMN block_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE deletion ADD COLUMN key TEXT;             -- of files_v0, of an attachment
+    ALTER TABLE deletion ADD COLUMN undo INTEGER NOT NULL DEFAULT 0;
+    """,
+    """
+    -- Who made a text, as far as known: see history.Author.
+    ALTER TABLE history ADD COLUMN author TEXT NOT NULL DEFAULT '';
+    ALTER TABLE rendition ADD COLUMN author TEXT NOT NULL DEFAULT '';
+    -- What changed since a time is asked over all notes.
+    CREATE INDEX history_made ON history (made_at_ms);
+    CREATE INDEX history_path ON history (heap_id, path);
+    CREATE INDEX rendition_made ON rendition (made_at_ms);
+    """,
 )

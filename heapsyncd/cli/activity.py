@@ -18,7 +18,7 @@ SHOWN: Final = 200
 """How many events are shown per account without --json; the latest ones are."""
 ALL: Final = 10_000
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_NAMES: Final = {"up": "sent", "down": "arrived"}
+NAMES: Final = {"up": "sent", "down": "arrived"}
 
 Event = Mapping[str, Any]
 
@@ -38,7 +38,13 @@ class Span(click.ParamType[int]):
         return int(match[1]) * _UNITS[match[2]] * 1000
 
 
-@click.command("activity")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd activity --since 10m
+  heapsyncd activity --follow"""
+
+
+@click.command("activity", epilog=EPILOG)
 @click.option("--since", "span_ms", type=Span(), default="1d", help="How far back, as 10m or 2h.")
 @click.option("--follow", is_flag=True, help="Keep running and show what comes and goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (or one a line).")
@@ -86,7 +92,7 @@ async def _show(config: Config, span_ms: int, *, follow: bool, as_json: bool) ->
 
 def line(event: Event) -> str:
     """Return an event as a line for people."""
-    shown = f"{format_time(event['at_ms'])[:19]}  {_NAMES[event['direction']]:<7}"
+    shown = f"{format_time(event['at_ms'])[:19]}  {NAMES[event['direction']]:<7}"
     shown += f"  {event['heap']}: {event['path']}"
     if event["what"] not in {"edited", "content"}:
         shown += f" ({event['what']})"

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -15,8 +15,13 @@ from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater, UserError
 
+EPILOG: Final = """\b
+Examples:
+  heapsyncd explain Boat.md
+  heapsyncd explain --json ~/Heaps/Home/Boat.md"""
 
-@click.command("explain")
+
+@click.command("explain", epilog=EPILOG)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options

@@ -22,7 +22,13 @@ STANDSTILL_S: Final = 30.0
 Results = Sequence[Mapping[str, Any]]
 
 
-@click.command("fetch")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd fetch ~/Heaps/Home/film.mp4.heapsyncd-remote
+  heapsyncd fetch ~/Heaps/Home/Projects"""
+
+
+@click.command("fetch", epilog=EPILOG)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @pass_options
 def command(options: Options, paths: tuple[Path, ...]) -> int:

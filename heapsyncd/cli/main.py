@@ -5,12 +5,15 @@ help, a mistyped option and a wrong configuration are answered at once.
 """
 
 import atexit
+import difflib
+import errno
 import importlib
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -24,27 +27,43 @@ from heapsyncd.errors import HeapsyncdError, expected_error, leaf_errors
 COMMANDS: Final = {
     "demo": "Try heapsyncd with a sample server; nothing to set up.",
     "setup": "Connect an account: write the configuration, sign in.",
+    "key": "Show the public key; export the secret one for a second device.",
     "run": "Mirror until stopped (the daemon).",
     "sync": "Sync once in both directions, then exit.",
     "status": "Show what is in sync, what is not, and why.",
     "activity": "Show what came and went lately (offline).",
     "heaps": "List your heaps or boxes and which of them are mirrored.",
-    "search": "Find notes that contain all the words (offline).",
+    "search": "Find notes by their words, tags and places (offline).",
+    "links": "List the notes that a note names (offline).",
+    "backlinks": "List the notes that name a note (offline).",
     "fetch": "Download files that are only on the server.",
-    "history": "List the earlier versions of a note (offline).",
+    "history": "List the earlier versions of a note and what they changed (offline).",
+    "show": "Print one version of a note (offline).",
+    "log": "List what changed in all notes (offline).",
     "restore": "Restore an earlier version of a note.",
+    "undo": "Take back what was done on this device lately.",
     "trash": "List deleted notes and bring them back.",
     "deletions": "Show, confirm or undo deletions held because there are many.",
+    "web": "Show status, activity and history as a page on this machine.",
     "explain": "Explain why a file is in its current state (offline).",
+    "check": "Compare cache, folder and server; repair damage.",
+    "doctor": "Look at the set-up and say what to mend.",
+    "completion": "Print a script that completes commands in your shell.",
     "service": "Install, remove or show the systemd service.",
     "serve": "Run the embedded Heaper-compatible server.",
+    "server": "Accept keys, add heaps and back up the embedded server.",
 }
 """Each command's one-line help. The command itself is ``heapsyncd.cli.<name>.command``."""
 
 EXIT_CODES: Final = """\b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
-4 server unreachable, 5 another daemon holds this state."""
+4 server unreachable, 5 another daemon holds this state, 6 `check` found damage.
+
+Answers for people go to stdout, everything else to stderr. NO_COLOR and TERM=dumb are heeded."""
+EXCLUSIVE: Final = "--verbose and --quiet exclude each other; give one of them."
 INTERRUPTED: Final = 130
+DISK: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
+"""Errors that are never the program's."""
 STOPS: Final = frozenset({signal.SIGTERM, signal.SIGINT})
 SERVICES: Final = frozenset({"run", "serve"})
 """Commands for which a request to stop is the ordinary end."""
@@ -67,7 +86,17 @@ class Commands(click.Group):
             return None
         module = importlib.import_module(f"heapsyncd.cli.{cmd_name}")
         command: click.Command = module.command
-        return command
+        return _with_levels(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a mistyped name, suggest one."""
+        name = args[0]
+        similar = difflib.get_close_matches(name, COMMANDS, n=1)
+        if name not in COMMANDS and similar and not ctx.resilient_parsing and name[:1] != "-":
+            ctx.fail(f"No such command '{name}'. Did you mean '{similar[0]}'?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(
         self,
@@ -79,21 +108,58 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _with_levels(command: click.Command) -> click.Command:
+    """Let a command take ``--verbose`` and ``--quiet`` too."""
+    if not any(param.name == "verbose" for param in command.params):
+        command.params += [
+            _level_option("-v", "--verbose", "debug"),
+            _level_option("-q", "--quiet", "error"),
+        ]
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _with_levels(inner)
+    return command
+
+
+def _level_option(short: str, long: str, level: str) -> click.Option:
+    def given(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value:
+            before = ctx.find_object(Options)
+            assert before is not None
+            if before.level not in {None, level}:
+                raise click.UsageError(EXCLUSIVE)
+            ctx.obj = replace(before, level=level)
+
+    return click.Option(
+        [short, long], is_flag=True, expose_value=False, hidden=True, callback=given
+    )
+
+
 @click.command(
     cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.option("--config", "path", metavar="FILE", help="The configuration file to use.")
-@click.option("-v", "--verbose", is_flag=True, help="Log everything, for debugging.")
-@click.option("-q", "--quiet", is_flag=True, help="Log only errors.")
+@click.option(
+    "--config", "path", type=click.Path(), metavar="FILE", help="The configuration file to use."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log everything; also behind COMMAND.")
+@click.option("-q", "--quiet", is_flag=True, help="Log only errors; also behind COMMAND.")
 @click.version_option(__version__, prog_name="heapsyncd")
 @click.pass_context
 def cli(ctx: click.Context, path: str | None, *, verbose: bool, quiet: bool) -> None:
     """Mirror heaps (Heaper, oneheap) to folders of markdown files, in both directions."""
     unblock_signals(ctx.invoked_subcommand)
     if verbose and quiet:
-        raise click.UsageError("--verbose and --quiet exclude each other; give one of them.")
+        raise click.UsageError(EXCLUSIVE)
+    _check_directory()
     found = Path(path).absolute() if path else config.default_path(os.environ)
     ctx.obj = Options(found, "debug" if verbose else "error" if quiet else None)
+
+
+def _check_directory() -> None:
+    """Refuse to work in a directory that is gone: nothing that is typed there means a path."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise click.UsageError("The current directory is gone; go to another one (cd).") from None
 
 
 def unblock_signals(command: str | None) -> None:
@@ -156,9 +222,18 @@ def _report(error: BaseException) -> int:
     if any(isinstance(cause, (KeyboardInterrupt, click.Abort)) for cause in causes):
         return INTERRUPTED
     if (cause := expected_error(error)) is None:
-        return _report_bug(error)
+        return _report_disk(error) or _report_bug(error)
     _say(*dict.fromkeys(map(str, causes)))
     return cause.exit_code
+
+
+def _report_disk(error: BaseException) -> int:
+    """Print trouble of the disk that nobody expected at this place. Returns 0 for other errors."""
+    causes = leaf_errors(error)
+    if not all(isinstance(c, OSError) and c.errno in DISK and c.filename for c in causes):
+        return 0
+    _say(*dict.fromkeys(f"{c.filename}: {c.strerror}." for c in causes if isinstance(c, OSError)))
+    return 1
 
 
 def _report_bug(error: BaseException) -> int:

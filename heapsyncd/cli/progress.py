@@ -30,8 +30,9 @@ def progress_bar() -> Iterator[Callable[[Progress], None] | None]:
         TimeRemainingColumn(),
     )
     tasks: dict[str, TaskID] = {}
-    # Transient, so that only the result stays on the screen. Logs go to stderr, past the bars.
-    with Bars(*columns, console=Console(), transient=True) as bars:
+    # Transient, so that only the result stays on the screen. Logs on the terminal go above it.
+    is_above = sys.stderr.isatty()
+    with Bars(*columns, console=Console(), transient=True, redirect_stderr=is_above) as bars:
 
         def step(progress: Progress) -> None:
             if progress.label not in tasks:

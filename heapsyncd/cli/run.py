@@ -1,19 +1,33 @@
 """``run``: the daemon, in the foreground."""
 
 import asyncio
+import os
+from typing import Final
 
 import click
 import structlog
 
 from heapsyncd import logs
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
-from heapsyncd.config import Config, plaintext_warning
+from heapsyncd.config import Config
 from heapsyncd.errors import expected_error
+from heapsyncd.wire.address import plaintext_warning
 
 log = structlog.get_logger()
 
 
-@click.command("run")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd run
+  heapsyncd run --verbose 2> heapsyncd.log
+  heapsyncd service install       (runs it from login on)"""
+AS_ROOT: Final = (
+    "runs as root: the files it writes belong to root, and a mistake in it could harm the whole"
+    " system; run it as the user whose notes they are"
+)
+
+
+@click.command("run", epilog=EPILOG)
 @pass_options
 def command(options: Options) -> None:
     """Mirror every account until SIGTERM or SIGINT.
@@ -34,9 +48,13 @@ def command(options: Options) -> None:
     notifier = Notifier.from_environment()
     try:
         config = load()
+        if os.geteuid() == 0:
+            log.warning(AS_ROOT)
         from heapsyncd.daemon import Daemon
+        from heapsyncd.desktop import Desktop
 
-        asyncio.run(Daemon(config, load, notifier=notifier).run())
+        desktop = Desktop.from_environment()
+        asyncio.run(Daemon(config, load, notifier=notifier, desktop=desktop).run())
     except Exception as error:
         expected = expected_error(error)
         notifier.failed(str(expected) if expected else "internal error; the log has the details")

@@ -1,17 +1,23 @@
 """``serve``: run the embedded Heaper-compatible server on its own."""
 
 import asyncio
+import contextlib
+import shlex
 import signal
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from heapsyncd import logs
+from heapsyncd import control, logs
 from heapsyncd.cli.output import say
+from heapsyncd.cli.server import data_option, handlers
 from heapsyncd.cli.settings import Options, pass_options
 from heapsyncd.config import Log
+
+if TYPE_CHECKING:
+    from heapsyncd.server import Server
 
 DEFAULT_PORT: Final = 8790
 
@@ -19,13 +25,7 @@ DEFAULT_PORT: Final = 8790
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="heapsyncd-server",
-    show_default=True,
-    help="The directory for all data.",
-)
+@data_option
 @click.option(
     "--accept",
     "keys",
@@ -54,32 +54,39 @@ def command(
     *,
     everybody: bool,
 ) -> None:
-    """Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
+    r"""Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
 
-    Keys that may sign in: those given with --accept, and those in the file `accounts` of the data
-    directory. Without either, a new server prints a code. The first device that presents it, with
-    `heapsyncd setup --code CODE`, becomes the owner.
+    Keys that may sign in: those accepted with `heapsyncd server accept KEY`, and those given with
+    --accept. Without either, a new server prints a code. The first device that presents it, with
+    `heapsyncd setup --code CODE`, becomes the owner; nobody becomes it without.
 
     The server speaks plain HTTP. For other machines put a proxy with TLS in front of it and name
     it with --trusted-proxy, so that each caller is counted by their own address.
+
+    \b
+    Examples:
+      heapsyncd serve --data ~/heapsyncd-server
+      heapsyncd serve --host 0.0.0.0 --trusted-proxy 10.0.0.2
     """
     from heapsyncd.server import Accept, serve
     from heapsyncd.server.addresses import is_loopback
 
     logs.configure(Log(), level=options.level)
+    data = data.absolute()
     if everybody and (proxies or not is_loopback(host)):
         raise click.UsageError(
             "--open would let in anyone who can reach the server; name keys with "
             "--accept, or omit both and use the code that is printed."
         )
 
-    def ready(url: str, code: str | None) -> None:
-        say(f"Listening on {url}, data in {data.absolute()}")
-        if code is not None:
-            say("Nobody can sign in yet. The first device with this code becomes the owner:")
-            say(f"  heapsyncd setup --server {url} --code {code}")
-        if not is_loopback(host):
-            say("The server speaks plain HTTP; put a proxy with TLS in front of it.", err=True)
+    @contextlib.asynccontextmanager
+    async def beside(server: "Server") -> AsyncIterator[None]:
+        async with control.serve(data, handlers(server)):
+            say(f"Listening on {server.url}, data in {data}")
+            _print_owner(server, data)
+            if not is_loopback(host):
+                say("The server speaks plain HTTP; put a proxy with TLS in front of it.", err=True)
+            yield
 
     serving = serve(
         data,
@@ -87,12 +94,23 @@ def command(
         port,
         accept=Accept(keys=keys, open=everybody),
         trusted_proxies=proxies,
-        ready=ready,
+        beside=beside,
     )
-    asyncio.run(_until_signalled(serving))
+    asyncio.run(until_signalled(serving))
 
 
-async def _until_signalled(serving: Coroutine[None, None, None]) -> None:
+def _print_owner(server: "Server", data: Path) -> None:
+    """Print who owns the server, or how somebody becomes its owner, and how others get in."""
+    if server.code is not None:
+        say("Nobody can sign in yet. The first device with this code becomes the owner:")
+        say(f"  heapsyncd setup --server {server.url} --code {server.code}")
+    elif (owner := server.owner) is not None:
+        say(f"Owner: {owner.public_key}")
+    say("A key that is shown on another device is let in by:")
+    say(f"  heapsyncd server accept KEY --data {shlex.quote(str(data))}")
+
+
+async def until_signalled(serving: Coroutine[None, None, None]) -> None:
     """Run until done or signalled. A signal is the ordinary end: no error, exit 0."""
     task = asyncio.create_task(serving)
     loop = asyncio.get_running_loop()

@@ -45,7 +45,14 @@ _system = click.option(
 )
 
 
-@click.group("service")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd service install
+  heapsyncd service status
+  sudo heapsyncd service install --system anna"""
+
+
+@click.group("service", epilog=EPILOG)
 def command() -> None:
     """Keep the mirror running as a systemd service, from login on."""
 

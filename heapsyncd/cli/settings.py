@@ -11,7 +11,7 @@ import click
 from heapsyncd import config
 from heapsyncd.cli.credentials import with_secret
 from heapsyncd.config import Config
-from heapsyncd.errors import ConfigError
+from heapsyncd.errors import ConfigError, FolderTrouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
         env: the environment variables to read it with.
 
     Raises:
-        ConfigError: the file is missing, unreadable, writable by everybody or invalid.
+        ConfigError: the file is missing, unreadable, writable by everybody or invalid, or its
+            state_dir is no directory.
+        FolderTrouble: the state cannot be read.
     """
     try:
         with path.open(encoding="utf-8") as file:
@@ -55,7 +57,28 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Config:
             f"{path} is writable by everybody (mode {stat.S_IMODE(mode):o}), who could name"
             f" another server in it; run: chmod o-w {path}"
         )
-    return config.parse(text, path, env)
+    loaded = config.parse(text, path, env)
+    _check_state_dir(path, loaded.state_dir)
+    return loaded
+
+
+def _check_state_dir(path: Path, state_dir: Path) -> None:
+    """Check that the state is in a directory, if there is one yet."""
+    for place in (state_dir, *state_dir.parents):
+        try:
+            is_directory = stat.S_ISDIR(place.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise FolderTrouble(f"{state_dir} can't be read: {error.strerror}.") from error
+        if not is_directory:
+            raise ConfigError(
+                f"{path}: `state_dir` {state_dir} can't be used: {place} is not a directory;"
+                " set another state_dir."
+            )
+        if not os.access(place, os.X_OK):
+            raise FolderTrouble(f"{place} can't be read; check its owner and mode.")
+        return
 
 
 def load_with_secrets(path: Path) -> Config:

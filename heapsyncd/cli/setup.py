@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import sys
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Any, Final, get_args
 import click
 
 from heapsyncd import config, logs
+from heapsyncd.cli import preview
+from heapsyncd.cli.ask import answering_server, ask, typed_server
 from heapsyncd.cli.credentials import has_secret, with_secret, write_secret
-from heapsyncd.cli.output import say
+from heapsyncd.cli.key import ASK, read_key
+from heapsyncd.cli.output import is_terminal, say
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import SECRET, Account, Config, Kind, Log
 from heapsyncd.errors import (
@@ -21,15 +24,18 @@ from heapsyncd.errors import (
     HeapsyncdError,
     OtherServer,
     SignInRefused,
+    for_people,
 )
-from heapsyncd.ids import Password
+from heapsyncd.ids import Password, Seed
 from heapsyncd.model import Place
 from heapsyncd.own_files import write_whole
+from heapsyncd.wire.address import as_typed, plaintext_warning
 
 DEFAULT_FOLDERS: Final[Mapping[Kind, str]] = {"heaper": "~/Heaps", "oneheap": "~/Oneheap"}
 OF_KIND: Final[Mapping[str, Kind]] = {
     "--key-file": "heaper",
     "--code": "heaper",
+    "--import-key": "heaper",
     "--email": "oneheap",
     "--password-file": "oneheap",
 }
@@ -41,7 +47,8 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--server",
     metavar="URL",
-    help="The server's address, https://…  [default with --kind oneheap: the public service]",
+    help="The server's address, as in the browser.  [default with --kind oneheap: the public"
+    " service]",
 )
 @click.option(
     "--account", "name", default="home", show_default=True, help="A name of your choice."
@@ -56,6 +63,15 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option(
     "--key-file", type=_FILE, help="The key file.  [default: NAME.key beside the config]"
+)
+@click.option(
+    "--import-key",
+    "imported",
+    is_flag=False,
+    flag_value=ASK,
+    metavar="[FILE|-]",
+    help="Use the key of another device (`heapsyncd key export`): from a file, from standard input"
+    " (-), or typed in.",
 )
 @click.option("--email", metavar="E", help="Who signs in, with --kind oneheap.")
 @click.option(
@@ -73,30 +89,39 @@ def command(
     folder: Path | None,
     kind: Kind | None,
     key_file: Path | None,
+    imported: str | None,
     email: str | None,
     password_file: Path | None,
     code: str,
 ) -> int:
-    """Write the configuration and a key (if missing), sign in and list the heaps.
+    r"""Write the configuration and a key (if missing), sign in and list the heaps.
 
-    Run again, it keeps what exists and only signs in again. Every account gets its own key: a
-    server to which you sign in with a key could use that key to sign in to another.
+    Nothing is written before a server of the right kind answers at the address. Run again, it
+    keeps what exists and only signs in again. Every account gets its own key: a server to which
+    you sign in with a key could use that key to sign in to another.
 
     A oneheap account has an e-mail address and a password instead. Nothing is written until it is
     accepted. The password is asked for on a terminal, or read from --password-file.
+
+    \b
+    Examples:
+      heapsyncd setup                                        asks for what it needs
+      heapsyncd setup --server heaper.example --folder ~/Heaps
+      heapsyncd setup --server heaper.example --import-key   a second device
     """
     logs.configure(Log(level="warning"), level=options.level)
     loaded = load(options.path) if options.path.exists() else None
     account = None if loaded is None else _find_account(loaded, name)
     kind = kind or ("heaper" if account is None else account.kind)
-    _check_kind(kind, (key_file, code, email, password_file))
+    _check_kind(kind, (key_file, code, imported is not None, email, password_file))
     given = {
         "kind": kind,
-        "server": server and server.rstrip("/"),
+        "server": typed_server(server, ask_again=account is None and kind == "heaper"),
         "folder": folder and folder.expanduser().absolute(),
         "email": email,
         "secret_file": (file := key_file or password_file) and file.expanduser().absolute(),
     }
+    seed = None if imported is None else read_key(imported)
     added = None
     if loaded is not None and account is not None:
         _check_same(account, options.path, given)
@@ -106,10 +131,10 @@ def command(
         added = _config_text_with(options.path, account)
         loaded = config.parse(added, options.path, os.environ)
         account = _find_account(loaded, name) or account
-    if warning := config.plaintext_warning(account.server):
+    if warning := plaintext_warning(account.server):
         say(f"heapsyncd: {warning}", err=True)
     had_secret = has_secret(account)
-    account = _with_secret(account, options.path)
+    account = _with_secret(account, options.path, seed)
     # Find problems, also a cache that belongs to another server, before writing anything.
     found = asyncio.run(_heaps(account, loaded.state_dir, code))
     if isinstance(found, HeapsyncdError) and account.kind == "oneheap":
@@ -119,7 +144,10 @@ def command(
     if added is not None:
         _write(options.path, added, account.folder)
         say(f"Wrote [accounts.{name}] to {options.path}")
-    return _print_result(account, found)
+    exit_code = _print_result(account, found, options.path)
+    if exit_code == 0 and is_terminal():
+        asyncio.run(preview.show_first([account], loaded))
+    return exit_code
 
 
 def _find_account(loaded: Config, name: str) -> Account | None:
@@ -139,22 +167,23 @@ def _new_account(path: Path, name: str, kind: Kind, given: Mapping[str, Any]) ->
         raise click.UsageError("--account may have only letters, digits, - and _.")
     known = config.ACCOUNT[kind]
     values = dict(given)
-    values["server"] = (
-        given["server"] or known["server"].default or _ask("--server", "The server's address")
+    values["secret_file"] = given["secret_file"] or (
+        (path.parent / f"{name}.{SECRET[kind]}").absolute()
     )
+    _check_file(Account(name, kind, "", Path(), values["secret_file"]), path)
+    values["server"] = given["server"] or known["server"].default
+    if kind == "heaper":
+        values["server"] = answering_server(values["server"])
     if "email" in known:
-        values["email"] = given["email"] or _ask("--email", "Your e-mail address")
+        values["email"] = given["email"] or ask("--email", "Your e-mail address")
     else:
         del values["email"]
     folder = given["folder"]
     if folder is None:
         folder = Path(DEFAULT_FOLDERS[kind])
-        if _is_terminal():
+        if is_terminal():
             folder = click.prompt("The folder of the mirror", default=folder, type=_FILE)
     values["folder"] = folder = folder.expanduser().absolute()
-    values["secret_file"] = given["secret_file"] or (
-        (path.parent / f"{name}.{SECRET[kind]}").absolute()
-    )
     if (interval_s := known["poll_interval"].default) is not None:
         values["poll_interval_s"] = interval_s
     # Obsidian shows line ends as breaks, and so its users write them.
@@ -162,22 +191,18 @@ def _new_account(path: Path, name: str, kind: Kind, given: Mapping[str, Any]) ->
     return Account(name, line_breaks="break" if is_vault else "space", **values)
 
 
-def _is_terminal() -> bool:
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def _ask(option: str, what: str) -> str:
-    """Ask for what an option does not say."""
-    if not _is_terminal():
-        raise click.UsageError(f"{option} is missing; give it, or run setup on a terminal.")
-    answer: str = click.prompt(what, type=str)
-    return answer
+def _check_file(account: Account, path: Path) -> None:
+    """Refuse a key file that is there and wrong, before anything is asked."""
+    if account.kind == "heaper" and has_secret(account):
+        with_secret(account, path)
 
 
 def _check_same(account: Account, path: Path, given: Mapping[str, Any]) -> None:
     """Refuse options that contradict the existing account."""
     for key, wanted in given.items():
         existing = getattr(account, key)
+        if key == "server":
+            existing = as_typed(existing)  # as the option was read
         if wanted is not None and wanted != existing:
             setting = f"{SECRET[account.kind]}_file" if key == "secret_file" else key
             raise ConfigError(
@@ -198,16 +223,29 @@ def _check_secret(account: Account, path: Path) -> None:
             )
 
 
-def _with_secret(account: Account, path: Path) -> Account:
-    """Return the account with its key, which is made if missing, or with its password."""
+def _with_secret(account: Account, path: Path, seed: Seed | None) -> Account:
+    """Return the account with its key, which is made if missing, or with its password.
+
+    Args:
+        account: without key or password.
+        path: the configuration file.
+        seed: the key of another device, which becomes this one's.
+    """
     if account.kind == "heaper":
         # Before the first sign-in: whoever accepts the key has to have it.
-        if write_secret(account):
-            say(f"Made a key: {account.secret_file}. Keep a copy: nothing else can sign you in.")
-        return with_secret(account, path)
+        if write_secret(replace(account, seed=seed)):
+            made = "Made a key" if seed is None else "Imported the key to"
+            say(f"{made}: {account.secret_file}. Keep a copy: nothing else can sign you in.")
+        account = with_secret(account, path)
+        if seed is not None and account.seed != seed:
+            raise ConfigError(
+                f"{account.secret_file} holds another key, and was kept. Move it away first, or"
+                " give the account another name with --account."
+            )
+        return account
     if has_secret(account):
         return with_secret(account, path)
-    if not _is_terminal():
+    if not is_terminal():
         raise click.UsageError(
             f"There is no password file {account.secret_file}; write the password into it (chmod"
             " 600), or run setup on a terminal, which asks for it."
@@ -260,27 +298,48 @@ def _print_failure(
     return error.exit_code
 
 
-def _print_result(account: Account, found: Sequence[tuple[Place, bool]] | HeapsyncdError) -> int:
+def _print_result(
+    account: Account, found: Sequence[tuple[Place, bool]] | HeapsyncdError, path: Path
+) -> int:
     """Print the heaps, or the error and what to do. Returns the exit code."""
-    from heapsyncd.wire.signin import public_key
-
+    again = _again(account, path)
     if isinstance(found, HeapsyncdError):
-        say(f"heapsyncd: {found}", err=True)
+        say(f"heapsyncd: {for_people(found)}", err=True)
         if isinstance(found, SignInRefused):
-            assert account.seed is not None
-            say("Ask the server's operator to accept this public key:", err=True)
-            say(f"  {public_key(account.seed)}", err=True)
-            say(
-                "If it is a new `heapsyncd serve`, pass the code it printed with --code.", err=True
-            )
-        say(
-            "Configuration and key are kept; once it is solved, run `heapsyncd setup` again.",
-            err=True,
-        )
+            _print_refused(account)
+        say(f"Configuration and key are kept. Then run again: {again}", err=True)
         return found.exit_code
-    say(f"Signed in to {account.server}")
+    what = "boxes" if account.selects_boxes else "heaps"
+    say(f"Signed in to {account.server}. Your {what}:")
     for place, mirrored in found:
         say(f"  {place.title}{'' if mirrored else '  (not mirrored: see `heaps`)'}")
-    say("Start with `heapsyncd service install`, or `heapsyncd run` to see it work.")
-    say(f"The mirror will be in {account.folder}")
+    if not found:
+        say("  none yet; create one in the app, or with `heapsyncd server heaps add NAME`")
+    say(f"They will be mirrored to {account.folder}")
+    say(
+        "Next: `heapsyncd service install` keeps the mirror running from login on;"
+        " `heapsyncd run` runs it until Ctrl-C."
+    )
     return 0
+
+
+def _print_refused(account: Account) -> None:
+    """Print what makes the server accept the account's key."""
+    from heapsyncd.wire.signin import public_key
+
+    assert account.seed is not None
+    key = public_key(account.seed)
+    say("If the server is `heapsyncd serve`, its owner runs:", err=True)
+    say(f"  heapsyncd server accept {key}", err=True)
+    say("If it is a new one, give the code that it printed with --code instead.", err=True)
+
+
+def _again(account: Account, path: Path) -> str:
+    """Return the command that sets this account up again."""
+    words = ["heapsyncd"]
+    if path != config.default_path(os.environ):
+        words += ["--config", str(path)]
+    words.append("setup")
+    if account.name != "home":
+        words += ["--account", account.name]
+    return shlex.join(words)

@@ -1,7 +1,6 @@
 """``status``: what is in sync, what is not, and why; from the daemon or from the cache."""
 
 import asyncio
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -9,7 +8,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import format_time, say, say_json, state_words
+from heapsyncd.cli.output import format_time, is_styled, say, say_json, state_words
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater
@@ -25,7 +24,14 @@ Status = Mapping[str, Any]
 """The document of ``status --json``."""
 
 
-@click.command("status")
+EPILOG: Final = """\b
+Examples:
+  heapsyncd status
+  heapsyncd status --watch
+  heapsyncd status --json | jq -r '.accounts[].state'"""
+
+
+@click.command("status", epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--watch", is_flag=True, help="Keep running and show each change.")
 @pass_options
@@ -66,7 +72,7 @@ async def _watch(config: Config, *, as_json: bool, verbose: bool) -> None:
         status = await read(config)
         now = _without_clock(status)
         if now != shown:
-            if sys.stdout.isatty():
+            if is_styled():
                 click.clear()
             _show(status, as_json=as_json, verbose=verbose)
             shown = now
@@ -93,7 +99,7 @@ def render(status: Status, *, verbose: bool = False) -> Iterator[str]:
     """Yield the status as lines for people; ``verbose`` adds technical reasons."""
     daemon = status["daemon"]
     for account in status["accounts"]:
-        yield f"{account['name']}: {_state(account, daemon)}"
+        yield f"{account['name']}: {account_state(account, daemon)}"
         error = account["error"] if verbose else account.get("summary") or account["error"]
         if error:
             yield f"  {error}"
@@ -101,7 +107,9 @@ def render(status: Status, *, verbose: bool = False) -> Iterator[str]:
             yield "  It is asked again and again; what changes here is kept, and sent then."
         for heap in account["heaps"]:
             yield from _heap(heap)
-        yield from _cut([_problem(problem, "") for problem in account.get("problems", ())], "  ")
+        yield from _cut(
+            [problem_line(problem, "") for problem in account.get("problems", ())], "  "
+        )
     if any(heap["notices"] for account in status["accounts"] for heap in account["heaps"]):
         yield "(`heapsyncd history PATH` shows the texts of a review, --seen marks it as done)"
     if daemon == "not running":
@@ -111,7 +119,7 @@ def render(status: Status, *, verbose: bool = False) -> Iterator[str]:
         yield "The daemon is running but does not answer; check its log or restart it."
 
 
-def _state(account: Mapping[str, Any], daemon: str) -> str:
+def account_state(account: Mapping[str, Any], daemon: str) -> str:
     """Return an account's state, and when it was last in sync."""
     state, at_ms = account["state"], account.get("in_sync_ms")
     last = f"last in sync {_when(at_ms)}" if at_ms is not None else "never in sync yet"
@@ -142,30 +150,36 @@ def _waits(heap: Mapping[str, Any]) -> bool:
 
 
 def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
-    has = [_counted(heap["notes"], "note")]
-    if heap.get("files"):
-        has.append(_counted(heap["files"], "file"))
-    counts = {"to send": heap["pending_up"], "to receive": heap["pending_down"]}
-    waiting = [f"{count} {what}" for what, count in counts.items() if count]
-    yield f"  {heap['title']}: {', '.join(has + waiting)}  ({heap['folder']})"
+    yield f"  {heap['title']}: {counts(heap)}  ({heap['folder']})"
     if heap["held_deletions"]:
         yield f"    {_counted(heap['held_deletions'], 'deletion')} held until you decide;"
         yield "    `heapsyncd deletions` shows them and what you can do"
+    yield from _cut(details(heap), "    ")
+
+
+def counts(heap: Mapping[str, Any]) -> str:
+    """Return how many notes and files a heap has, and how many wait."""
+    has = [_counted(heap["notes"], "note")]
+    if heap.get("files"):
+        has.append(_counted(heap["files"], "file"))
+    waiting = {"to send": heap["pending_up"], "to receive": heap["pending_down"]}
+    return ", ".join([*has, *(f"{count} {what}" for what, count in waiting.items() if count)])
+
+
+def details(heap: Mapping[str, Any]) -> list[str]:
+    """Return a line for each problem, review, transfer and waiting note of a heap."""
     problems = sorted(heap["problems"], key=lambda p: bool(p.get("minor")))
-    yield from _cut(
-        [
-            *(_problem(problem, heap["folder"]) for problem in problems),
-            *(f"review: {notice}" for notice in heap["notices"]),
-            *(_transfer(transfer) for transfer in heap["transfers"]),
-            *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
-        ],
-        "    ",
-    )
+    return [
+        *(problem_line(problem, heap["folder"]) for problem in problems),
+        *(f"review: {notice}" for notice in heap["notices"]),
+        *(_transfer(transfer) for transfer in heap["transfers"]),
+        *(f"{_WAY[p['direction']]}: {p['path']}: {p['reason']}" for p in heap["pending"]),
+    ]
 
 
-def _cut(details: Sequence[str], indent: str) -> Iterator[str]:
-    yield from (f"{indent}{line}" for line in details[:DETAIL_LINES])
-    if (more := len(details) - DETAIL_LINES) > 0:
+def _cut(lines: Sequence[str], indent: str) -> Iterator[str]:
+    yield from (f"{indent}{line}" for line in lines[:DETAIL_LINES])
+    if (more := len(lines) - DETAIL_LINES) > 0:
         yield f"{indent}and {more} more (--json lists them)"
 
 
@@ -173,7 +187,8 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _problem(problem: Mapping[str, Any], folder: str) -> str:
+def problem_line(problem: Mapping[str, Any], folder: str) -> str:
+    """Return a problem for people; ``folder`` is the heap's, which its line names already."""
     # The heap's line and the reason already name the folder itself.
     where = "" if problem["path"] == folder else f"{problem['path']}: "
     return f"{'minor' if problem.get('minor') else 'problem'}: {where}{problem['reason']}"

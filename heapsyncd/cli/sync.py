@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from heapsyncd import control, logs
-from heapsyncd.cli.output import say, state_words
+from heapsyncd.cli.output import is_terminal, say, state_words
 from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import StateLocked
@@ -19,7 +19,14 @@ LEFT_LINES: Final = 8
 """How many lines of what is left are shown per account."""
 
 
-@click.command("sync")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd sync
+  heapsyncd sync --dry-run
+  heapsyncd sync --timeout 60 && systemctl poweroff"""
+
+
+@click.command("sync", epilog=EXAMPLES)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -27,8 +34,10 @@ LEFT_LINES: Final = 8
     metavar="SECONDS",
     help="Give up after this time.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print one JSON document.")
 @pass_options
-def command(options: Options, timeout_s: float | None) -> int:
+def command(options: Options, timeout_s: float | None, *, dry_run: bool, as_json: bool) -> int:
     """Sync once in both directions, then exit: 0 if folder and server agree.
 
     If the daemon is running, it does the pass: everything saved before is on the server after a 0.
@@ -38,14 +47,40 @@ def command(options: Options, timeout_s: float | None) -> int:
     left, which is listed. What is never mirrored (symlinks, special files, notes and names that
     are not UTF-8) is listed too. It only counts as left if it took the place of something
     mirrored.
+
+    On a terminal, a heap that was never mirrored here, and whose folder has files, is asked about
+    first. --dry-run says what would be sent, fetched, renamed and deleted; also beside a daemon.
     """
+    if as_json and not dry_run:
+        raise click.UsageError("--json is for --dry-run.")
     config = load(options.path)
+    if dry_run:
+        # What is only thought through is not to be logged as done.
+        logs.configure(config.log, level=options.level or "error")
+        from heapsyncd.cli import preview
+
+        loaded = load_with_secrets(options.path)
+        return worst_exit_code(asyncio.run(preview.dry_run(loaded, timeout_s, as_json=as_json)))
     logs.configure(config.log, level=options.level)
+    if not asyncio.run(_is_wanted(config, options)):
+        return 1
     from heapsyncd.cli.progress import progress_bar
 
     with progress_bar() as progress:
         verdicts = asyncio.run(_sync(config, options.path, timeout_s, progress))
     return print_verdicts(verdicts)
+
+
+async def _is_wanted(config: Config, options: Options) -> bool:
+    """Ask about heaps that are mirrored for the first time, unless a daemon does it."""
+    from heapsyncd.cli import preview
+
+    if not is_terminal() or await control.ask(config.state_dir, "status") is not None:
+        return True
+    logs.configure(config.log, level=options.level or "error")
+    wanted = await preview.is_wanted(load_with_secrets(options.path))
+    logs.configure(config.log, level=options.level)
+    return wanted
 
 
 async def _sync(

@@ -3,20 +3,25 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from heapsyncd import logs
 from heapsyncd.cli.output import format_time, say, say_json
-from heapsyncd.cli.paths import spellings
+from heapsyncd.cli.paths import shown, spellings
 from heapsyncd.cli.restore import put_back
 from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
+EPILOG: Final = """\b
+Examples:
+  heapsyncd trash
+  heapsyncd trash --restore ~/Heaps/Home/Boat.md"""
 
-@click.command("trash")
+
+@click.command("trash", epilog=EPILOG)
 @click.option(
     "--restore",
     "paths",
@@ -34,13 +39,13 @@ def command(options: Options, paths: Sequence[Path], *, as_json: bool) -> None:
     brings the files back.
     """
     config = load_with_secrets(options.path) if paths else load(options.path)
-    logs.configure(config.log, level=options.level)
+    logs.configure(config.log, level=options.level or "warning")
     if paths:
         restored = asyncio.run(_restore(config, paths))
         if as_json:
             say_json({"restored": restored})
         else:
-            say(*(f"{one['path']}: taken out of the trash" for one in restored))
+            say(*(f"{shown(one['path'])}: taken out of the trash" for one in restored))
         return
     accounts = asyncio.run(_list_trash(config))
     if as_json:
@@ -74,8 +79,7 @@ def render(accounts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for heap in account["heaps"]:
             total += len(heap["trash"])
             for one in heap["trash"]:
-                path = Path(heap["folder"], one["path"] or f"{one['title']}.md")
-                yield f"{format_time(one['deleted_at_ms'])}  {path}"
+                yield f"{format_time(one['deleted_at_ms'])}  {shown(one['file'])}"
     if not total:
         yield "the trash is empty"
         return

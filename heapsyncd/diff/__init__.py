@@ -5,7 +5,7 @@ diff, but two people's edits of one sentence merge to words. ``blocks``: equal s
 anchors, and what lies between them is paired by similarity, so that a changed paragraph keeps its
 identity. ``sequences``: the common subsequence that both build on, bounded in time. ``ends``: what
 two texts inserted at one position have in common. ``transplant``: an author's edits of one text,
-applied to another.
+applied to another. ``shown``: a difference as lines for people.
 """
 
 from heapsyncd.diff.blocks import SIMILAR, align, equal_ends, similarity

@@ -66,7 +66,7 @@ def lines_of(text: str) -> list[str]:
     return [line for line in _LINE.findall(text) if line]
 
 
-def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
+def line_hunks(old: str, new: str, *, whole: bool = False, letters: bool = True) -> list[Hunk]:
     """Return the hunks that turn old into new, comparing lines first.
 
     Inside a changed line, words and letters are kept as by ``text_hunks``, but only where the new
@@ -77,6 +77,7 @@ def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
         old: the text before.
         new: the text after.
         whole: replace changed lines as a whole.
+        letters: as for ``text_hunks``.
     """
     skip, rest = shared_ends(old, new)
     skip = max(old.rfind("\n", 0, skip), old.rfind("\r", 0, max(0, skip - 1))) + 1
@@ -94,7 +95,7 @@ def line_hunks(old: str, new: str, *, whole: bool = False) -> list[Hunk]:
         if i < i2 or j < j2:
             out.append(Hunk(at_a[i], at_a[i2], "".join(b[j:j2])))
         if not is_same:
-            inner = text_hunks(a[i2], b[j2])
+            inner = text_hunks(a[i2], b[j2], letters=letters)
             out += [Hunk(h.start + at_a[i2], h.end + at_a[i2], h.text) for h in inner]
         i, j = i2 + n, j2 + n
     return out

@@ -78,6 +78,20 @@ def merge_texts(base: str | None, first: str, second: str) -> Merged:
     return Merged(text.replace("\n", newline) if newline else text, merged.contested)
 
 
+def without_edit(before: str, after: str, now: str) -> Merged:
+    """Undo in a text the edit that once turned ``before`` into ``after``.
+
+    What others wrote since stays. Lines that they changed, too, stay as they are: these are the
+    contested ones.
+    """
+    merged = merge_texts(after, before, now)
+    lines = lines_of(merged.text)
+    for one in reversed(merged.contested):
+        start = one.line - 1
+        del lines[start : start + len(lines_of(one.first))]
+    return Merged("".join(lines), merged.contested)
+
+
 def with_one_line_end(base: str, first: str, second: str) -> tuple[list[str], str]:
     """Return the texts with LF as line end, and the line end that a merged text gets instead.
 

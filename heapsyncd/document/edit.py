@@ -48,7 +48,8 @@ class Target:
     """What a document is to become; what is left out stays as it is.
 
     ``title`` is the whole new title. ``deleted_at_ms`` moves the block to the trash at that time,
-    and None takes it out of the trash. ``public_id``: as in ``Fields``. ``first_source`` is for a
+    and None takes it out of the trash. ``confirmations`` are added to those that the document has
+    (``fields.confirmations``). ``public_id``: as in ``Fields``. ``first_source`` is for a
     document that never had a source; any other change of one is made by ``express_source``.
     """
 
@@ -59,6 +60,7 @@ class Target:
     put_files: tuple[FileEntry, ...] = ()
     drop_files: tuple[str, ...] = ()
     deleted_at_ms: int | Unset | None = UNSET
+    confirmations: tuple[tuple[str, str], ...] = ()
     public_id: str | None = None
     first_source: Source | None = None
 
@@ -375,5 +377,7 @@ def _write_fields(doc: Any, target: Target) -> None:
         fields.put_file(doc, file)
     if not isinstance(target.deleted_at_ms, Unset):
         fields.put_deletion(doc, target.deleted_at_ms)
+    if target.confirmations:
+        fields.put_confirmations(doc, dict(target.confirmations))
     if target.public_id is not None:
         fields.put_public_id(doc, target.public_id)

@@ -19,6 +19,9 @@ from heapsyncd.model import Fields, FileEntry
 
 _PUBLIC_ID: Final = "public_id"
 """Only documents that a backend makes of a service's items have it."""
+_CONFIRMATIONS: Final = 16
+_CONFIRMATION_CHARS: Final = 128
+"""More confirmations, or longer ones, are not read: anybody may have written them."""
 
 
 def read(doc: Doc[Any]) -> Fields:
@@ -34,6 +37,19 @@ def read(doc: Doc[Any]) -> Fields:
         permanently_deleted_at_ms=_integer(meta.get("permanently_deleted_at")),
         public_id=_text(meta.get(_PUBLIC_ID)),
     )
+
+
+def confirmations(doc: Doc[Any]) -> dict[str, str]:
+    """Return the codes that confirm the block's deletion, by the name of who wrote them.
+
+    They are in a root of heapsyncd's own; ``sync/deletions`` says what they mean.
+    """
+    found = {
+        name: code
+        for name, code in plain_map(doc, nodes.CONFIRMED).items()
+        if isinstance(code, str) and max(len(name), len(code)) <= _CONFIRMATION_CHARS
+    }
+    return dict(sorted(found.items())[:_CONFIRMATIONS])
 
 
 def root_map(doc: Doc[Any], name: str) -> Map[Any]:
@@ -179,3 +195,11 @@ def put_deletion(doc: Doc[Any], at_ms: int | None) -> None:
 def put_public_id(doc: Doc[Any], value: str) -> None:
     """Write the id that the server gave the block."""
     root_map(doc, nodes.META)[_PUBLIC_ID] = value
+
+
+def put_confirmations(doc: Doc[Any], codes: Mapping[str, str]) -> None:
+    """Write codes that confirm the block's deletion."""
+    have = confirmations(doc)
+    for name, code in codes.items():
+        if have.get(name) != code:
+            root_map(doc, nodes.CONFIRMED)[name] = code

@@ -20,6 +20,7 @@ _KINDS: dict[str, type] = {
     nodes.RELATIONS: Map,
     nodes.FILES: Map,
     nodes.META: Map,
+    nodes.CONFIRMED: Map,
 }
 
 

@@ -281,6 +281,11 @@ class Replica:
                 self._fields = fields.read(self._doc)
         return self._fields
 
+    def confirmations(self) -> dict[str, str]:
+        """Return the codes that confirm the block's deletion, as ``fields.confirmations`` does."""
+        with pycrdt_errors():
+            return fields.confirmations(self._doc)
+
     def source_size(self) -> int:
         """Return how many bytes of source the document holds, without reading it."""
         with pycrdt_errors():

@@ -29,6 +29,8 @@ __all__ = ["FileBusy", "HeapFolder", "Part", "PathChanged", "Result", "Write"]
 
 T = TypeVar("T")
 _PIECE_BYTES = 1 << 20
+PARTS_KEPT_S = 7 * 86400.0
+"""How long a partial file is kept that nobody continues."""
 
 
 class HeapFolder:
@@ -74,6 +76,25 @@ class HeapFolder:
             self._claim = await asyncio.to_thread(marker.claim, self.root, heap_id)
             self._heap = heap_id
 
+    async def check(self, heap_id: HeapId) -> None:
+        """Check that the folder is there and has the heap's marker.
+
+        Raises:
+            FolderTrouble: it is not, or has not.
+        """
+        await asyncio.to_thread(marker.check, self.root, heap_id)
+
+    async def make_again(self, heap_id: HeapId, title: str) -> None:
+        """Create and lock the folder and its marker, which were lost.
+
+        Raises:
+            FolderTrouble: the folder cannot be created, or belongs to another heap.
+            StateLocked: another process holds the lock.
+        """
+        await self.close()  # the lock of the former marker
+        await self.create(heap_id, title)
+        await self.claim(heap_id)
+
     async def close(self) -> None:
         """Release the lock taken by ``claim``."""
         if self._claim is not None:
@@ -90,6 +111,17 @@ class HeapFolder:
             under: scan only these paths and everything below; None scans the whole folder.
         """
         return await asyncio.to_thread(scan, self.root, ignore, under)
+
+    async def missing(self, paths: Iterable[str]) -> list[str]:
+        """Return those paths at which nothing exists; all of them if the folder is missing."""
+        wanted = list(paths)
+
+        def look() -> list[str]:
+            if not self.root.is_dir():
+                return wanted
+            return [path for path in wanted if places.look(self.root, path) is None]
+
+        return await asyncio.to_thread(look)
 
     async def stat(self, path: str) -> Stat | None:
         """Return the stat of whatever exists at a path, None if nothing does."""
@@ -197,7 +229,11 @@ class HeapFolder:
         """Remove a directory. Returns False, without a change, if it is not empty."""
         return await self._change(lambda: places.remove_dir(self.root, path))
 
-    async def clear_temps(self, parts_older_than_s: float = 7 * 86400) -> int:
+    async def find_temps(self, parts_older_than_s: float = PARTS_KEPT_S) -> list[str]:
+        """Return what ``clear_temps`` would remove."""
+        return await asyncio.to_thread(places.find_temps, self.root, parts_older_than_s)
+
+    async def clear_temps(self, parts_older_than_s: float = PARTS_KEPT_S) -> int:
         """Remove what earlier processes left: temporaries, and partial files long not continued.
 
         Call it before anything is written. Returns the number of files removed.

@@ -11,6 +11,7 @@ from pathlib import Path
 from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.ignore import MARKER
+from heapsyncd.folder.safe_open import restoring
 from heapsyncd.folder.trouble import translated
 from heapsyncd.ids import HeapId, is_ulid
 from heapsyncd.own_files import lock
@@ -23,10 +24,16 @@ def create(root: Path, heap_id: HeapId, title: str) -> None:
     """Create folder and marker if missing.
 
     Raises:
-        FolderTrouble: the folder belongs to another heap.
+        FolderTrouble: the folder belongs to another heap, or cannot be made.
     """
-    with translated(str(root)):
+    try:
         root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderTrouble(
+            f"{root} can't be made: {error.strerror}; correct `folder` in the configuration, or"
+            " the owner and mode of the directory above."
+        ) from error
+    with translated(str(root)):
         above = safe_open.open_root(root.parent)
         try:
             syscalls.fsync(above)  # otherwise a power cut could remove the folder, as if unmounted
@@ -88,7 +95,7 @@ def check(root: Path, heap_id: HeapId | None) -> None:
         os.close(safe_open.open_root(root))  # raises its own error if the folder is missing
         raise FolderTrouble(
             f"{root} has no {MARKER} file, so it may be the wrong folder or an empty mount point. "
-            "Mount its disk or restore the file. Nothing was deleted."
+            f"Mount its disk, or have it written again: {restoring(root)}. Nothing was deleted."
         )
     if heap_id is not None and found != heap_id:
         raise FolderTrouble(

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -120,35 +120,52 @@ def remove_dir(root: Path, path: str) -> bool:
 
 def clear_temps(root: Path, parts_older_than_s: float) -> int:
     """Remove our temporaries and old partial files. Returns the number of files removed."""
+    return len(_each_temp(root, parts_older_than_s, replace.discard))
+
+
+def find_temps(root: Path, parts_older_than_s: float) -> list[str]:
+    """Return the paths of what ``clear_temps`` would remove."""
+    return _each_temp(root, parts_older_than_s, lambda _name, _fd: None)
+
+
+def _each_temp(
+    root: Path, parts_older_than_s: float, work: Callable[[str, int], None]
+) -> list[str]:
+    """Do something with each leftover, given its name and directory; return their paths."""
     with translated(str(root)):
         root_fd = safe_open.open_root(root)
         try:
-            return _clear(root_fd, time.time() - parts_older_than_s, 0)
+            return _temps(root_fd, time.time() - parts_older_than_s, work, 0)
         finally:
             os.close(root_fd)
 
 
-def _clear(fd: int, parts_before_s: float, depth: int) -> int:
+def _temps(
+    fd: int, parts_before_s: float, work: Callable[[str, int], None], depth: int
+) -> list[str]:
     with os.scandir(fd) as found:
         items = [(i.name, i.is_dir(follow_symlinks=False)) for i in found]
-    count = 0
+    paths = []
     for name, is_dir in items:
         if is_dir:
             if depth < MAX_DEPTH:
-                count += _clear_inner(fd, name, parts_before_s, depth)
+                inner = _temps_inside(fd, name, parts_before_s, work, depth)
+                paths += [f"{name}/{path}" for path in inner]
         elif TEMP.fullmatch(name) and _is_stale(fd, name, parts_before_s):
-            replace.discard(name, fd)
-            count += 1
-    return count
+            work(name, fd)
+            paths.append(name)
+    return paths
 
 
-def _clear_inner(fd: int, name: str, parts_before_s: float, depth: int) -> int:
+def _temps_inside(
+    fd: int, name: str, parts_before_s: float, work: Callable[[str, int], None], depth: int
+) -> list[str]:
     try:
         inner = safe_open.open_directory(name, fd)
     except OSError:
-        return 0  # the scan reports it
+        return []  # the scan reports it
     try:
-        return _clear(inner, parts_before_s, depth + 1)
+        return _temps(inner, parts_before_s, work, depth + 1)
     finally:
         os.close(inner)
 

@@ -5,6 +5,7 @@ replacing a directory by a symlink between check and use has no effect.
 """
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,11 @@ def components(path: str) -> list[str]:
     return names
 
 
+def restoring(root: Path) -> str:
+    """Return the command that makes a heap's lost folder again."""
+    return f"`heapsyncd heaps --restore-folder {shlex.quote(str(root))}`"
+
+
 def open_root(root: Path) -> int:
     """Open the heap's folder. It may be reached through symlinks; that is the user's choice.
 
@@ -37,8 +43,8 @@ def open_root(root: Path) -> int:
         return os.open(root, _DIRECTORY)
     except FileNotFoundError as error:
         raise FolderTrouble(
-            f"The heap's folder {root} is missing; mount its disk or restore it. "
-            "Nothing was deleted."
+            f"The heap's folder {root} is missing; mount its disk, or have it written again: "
+            f"{restoring(root)}. Nothing was deleted."
         ) from error
     except NotADirectoryError as error:
         raise FolderTrouble(

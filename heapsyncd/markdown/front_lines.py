@@ -112,6 +112,12 @@ def cut(raw: str, owner: Owner) -> Keys:
     return Keys(front, tuple(order), (opening, closing), values.get(OUR_ID), values.get(OUR_TITLE))
 
 
+def text_of(raw: str, keys: Collection[str]) -> str:
+    """Return the raw lines below and behind some keys of front matter, without reading it."""
+    chunks = _cut(lines_of(raw)[1:-1])
+    return "".join(text.partition(f"{key}:")[2] for key, text in chunks if key in keys)
+
+
 def join(source: Source, ours: OurKeys, newline: str) -> str:
     """Return the front matter of a note's file, with both fences; '' when it would be empty.
 

@@ -65,6 +65,15 @@ def split(text: str) -> tuple[Front, str]:
     return (NONE, text) if front is None else (front, text[len(raw) :])
 
 
+def looks_like(text: str) -> str:
+    """Return what looks like the front matter of a text (without BOM), '' if nothing does.
+
+    It is not read as YAML, which takes longer: it may be text between two rules.
+    """
+    found = _fences(text)
+    return text[: found[1].end()] if found else ""
+
+
 def _fences(text: str) -> "tuple[re.Match[str], re.Match[str]] | None":
     """Find the two lines that enclose the front matter."""
     opening = _OPENING.match(text)

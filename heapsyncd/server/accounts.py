@@ -12,6 +12,8 @@ from nacl.signing import VerifyKey
 from ulid import ULID
 
 from heapsyncd.database import Database, Tx
+from heapsyncd.errors import ConfigError
+from heapsyncd.own_files import write_whole
 from heapsyncd.server.challenges import Challenges
 from heapsyncd.server.input import KEY_BYTES, SIGNATURE_BYTES, base58_bytes
 from heapsyncd.server.limits import Limits
@@ -78,6 +80,26 @@ def parse_list(text: str) -> dict[str, str | None]:
     return listed
 
 
+def list_with(text: str, key: str, name: str) -> str:
+    """Return an ``accounts`` file that lets a key in; all other lines stay as they are.
+
+    Raises:
+        ConfigError: key or name can't stand in it.
+    """
+    try:
+        base58_bytes(key, KEY_BYTES, "public_key")
+    except Refusal as error:
+        raise ConfigError(
+            f"{key!r} is no public key; `heapsyncd key show` prints the one of a device."
+        ) from error
+    if "#" in name or not name.isprintable():
+        raise ConfigError("A name must be printable, on one line and without #.")
+    if parse_list(text).get(key) is not None:
+        return text
+    kept = [line for line in text.splitlines() if key not in parse_list(line)]
+    return "".join(f"{line}\n" for line in [*kept, f"{key} {name}".strip()])
+
+
 class Accounts:
     """The accounts, their challenges and tokens.
 
@@ -120,6 +142,11 @@ class Accounts:
         """
         return self._code or None
 
+    @property
+    def owner(self) -> Account | None:
+        """The account that owns the server; None if nobody brought the one-time code."""
+        return next((a for a in self._by_key.values() if a.is_owner), None)
+
     async def open(self) -> None:
         """Load the accounts; make the one-time code when nobody may sign in."""
         for key in self._accept.keys:
@@ -140,6 +167,24 @@ class Accounts:
         account = Account(str(ULID()), public_key, name or public_key[:8], owner)
         await self._db.write(lambda tx: _insert(tx, account))
         return self._remember(self._by_key.get(public_key, account))
+
+    async def accept(self, public_key: str, name: str = "") -> None:
+        """Let a key sign in from now on, by a line in the ``accounts`` file.
+
+        Raises:
+            ConfigError: it is not a public key.
+            OSError: the file can't be written.
+        """
+        async with self._admitting:
+            text = await asyncio.to_thread(_read_text, self._list_file)
+            changed = list_with(text, public_key, name)
+            if changed != text:
+                # Only public keys stand in it, and the server may run as another user.
+                await asyncio.to_thread(write_whole, self._list_file, changed, 0o644, replace=True)
+        await self._read_listed()
+        account = self._by_key.get(public_key)
+        if account is not None and account.disabled:
+            await self.disable(public_key, disabled=False)
 
     async def disable(self, public_key: str, *, disabled: bool = True) -> Account:
         """Shut an account out, or let it in again; its tokens stop working at once."""
@@ -232,8 +277,10 @@ class Accounts:
                 named = listed.get(public_key) is not None or public_key in self._accept.keys
                 first = not (self._by_key or listed) and _is_code(code, self._code)
                 if named or first or self._accept.open:
-                    await self.add(public_key, listed.get(public_key) or "", owner=first)
+                    added = await self.add(public_key, listed.get(public_key) or "", owner=first)
                     self._code = ""
+                    if added.is_owner:
+                        log.info("this server has an owner now", public_key=public_key)
             account = self._by_key.get(public_key)
         if account is None:
             log.warning("sign-in refused: key not accepted", public_key=public_key)
@@ -316,7 +363,11 @@ def _insert(tx: Tx, account: Account) -> None:
 
 
 def _read_list(path: Path) -> dict[str, str | None]:
+    return parse_list(_read_text(path))
+
+
+def _read_text(path: Path) -> str:
     try:
-        return parse_list(path.read_text("utf-8"))
+        return path.read_text("utf-8")
     except FileNotFoundError:
-        return {}
+        return ""

@@ -1,4 +1,4 @@
-"""Let demo and tests act on a running server without the wire, as another client or an admin."""
+"""Let its owner, the demo and tests act on a server without the wire."""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -6,11 +6,13 @@ from functools import partial
 
 from heapsyncd.document.rebuild import rebuild
 from heapsyncd.document.replica import Replica
+from heapsyncd.errors import FolderTrouble
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.model import BlockKind, FileEntry
 from heapsyncd.server import data, transfers
 from heapsyncd.server.accounts import Account
 from heapsyncd.server.data import Access, Stored
+from heapsyncd.server.heaps import HeapRow
 from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 from heapsyncd.server.rows import Row
 from heapsyncd.server.services import Services
@@ -25,6 +27,14 @@ class Admin:
 
     _services: Services
     _sockets: Collection[Socket]
+
+    async def accept(self, public_key: str, name: str = "") -> None:
+        """Let a key sign in, by a line in the ``accounts`` file; ConfigError if it is no key."""
+        try:
+            await self._services.accounts.accept(public_key, name)
+        except OSError as error:
+            raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
+        self._services.recheck_rights()
 
     async def add_account(self, public_key: str, name: str = "") -> Account:
         """Accept a key (base58)."""
@@ -50,6 +60,11 @@ class Admin:
     async def add_heap(self, title: str) -> HeapId:
         """Create a heap that every account may read and write."""
         return (await self._services.heaps.add(title)).id
+
+    async def heaps(self) -> list[tuple[HeapRow, int]]:
+        """Return every heap, oldest first, with the number of its notes and files."""
+        counts = await self._services.db.read(data.counts)
+        return [(heap, counts.get(heap.id, 0)) for heap in self._services.heaps.all()]
 
     async def grant(self, heap_id: HeapId, access: Access, public_key: str | None = None) -> None:
         """Set what an account may do in a heap; None: everybody without a grant of their own."""

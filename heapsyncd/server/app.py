@@ -16,6 +16,7 @@ from heapsyncd.server import downloads, routes, uploads
 from heapsyncd.server.addresses import is_loopback
 from heapsyncd.server.connections import connection_of
 from heapsyncd.server.input import LIMITS
+from heapsyncd.server.page import page
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.services import SERVICES, Services
 from heapsyncd.server.sockets import GOING_AWAY, INTERNAL, Socket
@@ -42,6 +43,7 @@ def make_app(services: Services) -> web.Application:
     add = app.router.add_route
     for path in ("/api", "/api/"):
         add("GET", path, _maybe_signed_in(routes.instance))
+    app.router.add_get("/", page)
     add("GET", "/api/health", _open(routes.health))
     add("POST", "/api/auth/create_session", _throttled(routes.create_session))
     add("POST", "/api/auth/verify_session", _throttled(routes.verify_session))

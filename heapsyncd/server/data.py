@@ -201,6 +201,15 @@ _ROW = (
 )
 
 
+def counts(tx: Tx) -> dict[HeapId, int]:
+    """Return how many live notes and files each heap has, if any."""
+    sql = (
+        f"SELECT heap_id, count(*) FROM blocks WHERE {_LIVE}"  # noqa: S608 - constant
+        " AND type IN ('document', 'file') GROUP BY heap_id"
+    )
+    return {HeapId(heap): int(count) for heap, count in tx.execute(sql)}
+
+
 def row(tx: Tx, block: str) -> Row | None:
     """Return one block's row; None when there is none."""
     found = tx.execute(f"SELECT {_ROW} FROM blocks WHERE id = ?", (block,)).fetchone()  # noqa: S608 - constant

@@ -84,6 +84,10 @@ class Heaps:
         await self._db.write(lambda tx: tx.execute(sql, (heap_id, who, access)).rowcount)
         self._grants[heap_id, who] = access
 
+    def all(self) -> list[HeapRow]:
+        """Return every heap, oldest first."""
+        return list(self._heaps.values())
+
     def access(self, account: Account, heap: str) -> Access:
         """Return what an account may do in a heap that exists."""
         everybody = self._grants.get((heap, EVERYBODY), "rw")

@@ -6,6 +6,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from heapsyncd.database import Database
 from heapsyncd.errors import FolderTrouble, StateLocked
 from heapsyncd.own_files import PRIVATE, lock
 from heapsyncd.server import transfers
-from heapsyncd.server.accounts import Accept, Accounts
+from heapsyncd.server.accounts import Accept, Account, Accounts
 from heapsyncd.server.addresses import is_loopback, networks
 from heapsyncd.server.admin import Admin
 from heapsyncd.server.app import Protocol, make_app, sockets_of
@@ -64,6 +65,7 @@ class Server(Admin):
         open_registration: any key may sign in.
         first_heap: the title of a heap that is created at a sign-in when there is none; None: none
             is created.
+        listens: whether it answers requests; if not, only ``Admin`` works on its data.
         trusted_proxies: addresses or networks whose ``X-Forwarded-For`` is trusted.
         limits: the bounds, if not the defaults.
         now_ms: the wall clock.
@@ -83,6 +85,7 @@ class Server(Admin):
         accounts: Sequence[str] = (),
         open_registration: bool = False,
         first_heap: str | None = None,
+        listens: bool = True,
         trusted_proxies: Sequence[str] = (),
         limits: Limits | None = None,
         now_ms: Callable[[], int] = _now_ms,
@@ -92,6 +95,7 @@ class Server(Admin):
         self._port = port
         self._accept = Accept(tuple(accounts), open_registration)
         self._first_heap = first_heap
+        self._listens = listens
         self._proxies = networks(trusted_proxies)
         self._limits = limits or Limits()
         self._now_ms = now_ms
@@ -102,6 +106,11 @@ class Server(Admin):
     def url(self) -> str:
         """The URL of the server, without a slash at the end."""
         return self._url
+
+    @property
+    def owner(self) -> Account | None:
+        """The account that owns the server, if one does."""
+        return self._services.accounts.owner
 
     @property
     def code(self) -> str | None:
@@ -163,7 +172,8 @@ class Server(Admin):
         for part in (services.accounts, services.heaps, services.documents):
             await part.open()
         await services.blobs.prepare()
-        await self._start(services)
+        if self._listens:
+            await self._start(services)
 
     async def _start(self, services: Services) -> None:
         writer = asyncio.create_task(services.documents.run())
@@ -210,7 +220,7 @@ async def serve(
     *,
     accept: Accept,
     trusted_proxies: Sequence[str] = (),
-    ready: Callable[[str, str | None], None] | None = None,
+    beside: Callable[[Server], AbstractAsyncContextManager[None]] | None = None,
 ) -> None:
     """Serve until cancelled.
 
@@ -220,8 +230,7 @@ async def serve(
         port: 0 takes a free one.
         accept: who may sign in, besides those who did before.
         trusted_proxies: as for ``Server``.
-        ready: called once requests are answered, with the URL and the code that the first sign-in
-            needs (None: none).
+        beside: makes a context that is open while requests are answered.
 
     Raises:
         StateLocked, FolderTrouble, ConfigError: as ``Server``.
@@ -236,9 +245,7 @@ async def serve(
         trusted_proxies=trusted_proxies,
     )
     asyncio.get_running_loop().set_exception_handler(_LoopErrors())
-    async with server:
-        if ready is not None:
-            ready(server.url, server.code)
+    async with server, beside(server) if beside is not None else contextlib.nullcontext():
         await asyncio.Event().wait()
 
 

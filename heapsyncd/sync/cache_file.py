@@ -24,6 +24,11 @@ async def open_cache(account: Account, state_dir: Path) -> Database:
     return await Database.open(cache_path(account, state_dir), SCHEMA)
 
 
+async def copy_cache(account: Account, state_dir: Path) -> Database:
+    """Open a copy of an account's cache in memory; the cache itself is not changed."""
+    return await Database.open_copy(cache_path(account, state_dir), SCHEMA)
+
+
 async def recognise(db: Database, account: Account, key: str | None) -> None:
     """Check that the server is the one the cache belongs to: ids mean nothing elsewhere.
 

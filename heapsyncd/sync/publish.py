@@ -7,14 +7,9 @@ changed since the plan was made is left alone and read first.
 """
 
 import asyncio
-import heapq
 import math
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import structlog
 
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
@@ -22,24 +17,24 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
-from heapsyncd.sync.edits.note_saved import notes_reread
+from heapsyncd.sync.edits.put_back import put_back, waits
 from heapsyncd.sync.edits.saved_file import StoredNote, note_files
-from heapsyncd.sync.heap.limits import RATE_PER_S
-from heapsyncd.sync.heap.note_links import NoteLinks
-from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks
+from heapsyncd.sync.heap.offload import hand_out, offload, own_share
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
+from heapsyncd.sync.layout.first_file import UnwrittenNote, first_files, names_of
 from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
-    folders_from,
+    has_directories,
+    is_free,
     make_folders,
     plan_places,
     put_in_place,
@@ -54,13 +49,10 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     shows,
 )
+from heapsyncd.tasks import TaskGroup
 from heapsyncd.tree import Block
 
-log = structlog.get_logger()
-
 BATCH = 200
-AUDITED = 50
-"""How many notes an audit compares: their documents are loaded for it."""
 
 
 async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
@@ -74,9 +66,7 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         everything: report the progress: this is the first mirror.
     """
     total = len(heap.index.stale)
-    tried: set[BlockId] = set()
-    left: list[BlockId] = []
-    done = 0
+    tried, left, done = set[BlockId](), list[BlockId](), 0
 
     def read(tx: Tx) -> tuple[list[BlockId], list[BlockId], list[BlockState]]:
         """Return the ids to publish now, those that follow, and the present rows of the former."""
@@ -84,6 +74,8 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
         return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
 
+    without_file = len(heap.index.unplaced) - len(heap.layout.hidden)
+    await heap.processes.expect(first_files, min(total + len(heap.index.wanted), without_file))
     while True:
         async with heap.lock:
             if heap.layout.rearrange:
@@ -99,7 +91,7 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
             states = [
                 s
                 for s in fresh
-                if heap.index.path_of.get(s.id) not in rescan and not _waits(heap, s)
+                if heap.index.path_of.get(s.id) not in rescan and not waits(heap, s)
             ]
             await _publish_batch(heap, states, rescan)
         done += len(states)
@@ -114,12 +106,12 @@ async def _publish_batch(
     if any(
         s.deleted_at_ms is None
         and s.id not in heap.index.path_of
-        and not (s.id in heap.layout.places and _has_directories(heap, s, heap.layout.places))
+        and not (s.id in heap.layout.places and has_directories(heap, s, heap.layout.places))
         for s in states
     ):
         await plan_places(heap)
     places = heap.layout.places
-    states = [s for s in await without_hidden(heap, states, places) if _is_free(heap, s, places)]
+    states = [s for s in await without_hidden(heap, states, places) if is_free(heap, s, places)]
     gone = [s for s in states if s.deleted_at_ms is not None or s.kind == "tag"]
     await remove_deleted(heap, await allowed_removals(heap, gone), rescan)
     live = [s for s in states if s.deleted_at_ms is None and s.kind != "tag"]
@@ -128,36 +120,13 @@ async def _publish_batch(
     await _write_notes(heap, [s for s in live if s.kind == "document"], places, rescan)
 
 
-async def audit_notes(heap: HeapContext) -> None:
-    """Compare some notes' files with their documents; publish those that show something else.
+async def not_shown(heap: HeapContext, states: Sequence[BlockState]) -> list[BlockId]:
+    """Return the notes whose last texts show something else than their documents.
 
-    Each call takes the next ones, so that all are compared in time. Takes the heap's lock.
+    Nothing is stored unless a document cannot be read.
     """
-    index = heap.index
-    some = heapq.nsmallest(
-        AUDITED,
-        (
-            b
-            for b in index.path_of
-            if b > (heap.layout.audited or "") and index.kind(b) == "document" and index.is_live(b)
-        ),
-    )
-    heap.layout.audited = some[-1] if len(some) == AUDITED else None
-    async with heap.lock:
-        settled = [b for b in some if b not in index.stale and b not in index.troubled]
-        states = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in settled])
-        loaded = await _load(heap, [s for s in states if s is not None], {})
-        found = await offload(lambda: [n for n in loaded if _is_wrong(heap, n)])
-        if not found:
-            return
-
-        def store(change: Change) -> None:
-            for note in found:
-                change.update(note.state.id, stale=1)
-
-        await heap.store(store)
-    log.warning("files did not show their documents", paths=[n.path for n in found][:3])
-    heap.wake.publish.set()
+    loaded = await _load(heap, states, {})
+    return await offload(lambda: [n.state.id for n in loaded if _is_wrong(heap, n)])
 
 
 def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
@@ -172,28 +141,6 @@ def _is_wrong(heap: HeapContext, note: "_Loaded") -> bool:
     # An older version may have patched it differently: that is no reason to rewrite it.
     links = NoteLinks(heap.index, note.state.id)
     return not shows(replace(file, line_breaks=mode), note.view, links)
-
-
-def _is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Return whether a block can be written at its path.
-
-    No other block is there, which could not be moved yet, and its directories are in place.
-    """
-    path = heap.index.path_of.get(state.id) or places.get(state.id)
-    entry = heap.index.entries.get(path or "")
-    if entry is not None:
-        return entry.block_id == state.id
-    return _has_directories(heap, state, places)
-
-
-def _has_directories(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
-    """Return whether the folders that a block is in are where they should be, or nowhere.
-
-    A directory that is missing could not be moved; the scan tells what became of it.
-    """
-    above = folders_from(heap.index, state.folder_id)
-    at = ((heap.index.path_of.get(b), places.get(b)) for b in above)
-    return all(here is None or to is None or here == to for here, to in at)
 
 
 # ---- files ------------------------------------------------------------
@@ -250,6 +197,80 @@ class _Loaded:
 async def _write_notes(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
+    given = await _for_others(heap, states, places)
+    away = {note.block for note in given}
+    try:
+        async with TaskGroup() as group:
+            others = group.create_task(hand_out(heap.processes, first_files, given))
+            composed = await _compose_notes(
+                heap, [s for s in states if s.id not in away], places, rescan
+            )
+    except BaseExceptionGroup as errors:
+        raise leaf_errors(errors)[0] from None
+    made = [draft for draft in others.result() if draft is not None]
+    for draft in made:
+        heap.problems.clear(draft.path, "source")
+    if undone := away - {draft.block for draft in made}:
+        states = [s for s in states if s.id in undone]
+        composed += await _compose_notes(heap, states, places, rescan)
+    drafts = [*composed.drafts, *made]
+    changed: list[Draft] = []
+    unchanged: list[Draft] = []
+    for draft in drafts:
+        is_changed = draft.is_new or draft.path not in heap.index.stats
+        (changed if is_changed else unchanged).append(draft)
+    if changed:
+        # Store the texts as planned first: after a kill in between, an edit finds its base.
+        await heap.db.write(lambda tx: plan_texts(tx, changed))
+    # Those without a source stay to be published until it is put back, also after a kill.
+    left = composed.left | {d.block for d in drafts if d.lacks_source}
+    await write_planned(heap, changed, rescan, unchanged, composed.attachments, left)
+    await put_back(heap, drafts)
+
+
+async def _for_others(
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
+) -> list[UnwrittenNote]:
+    """Return the notes without a file that other processes make the texts of."""
+    new = [s for s in states if s.id in places and s.id not in heap.index.path_of]
+    new = new[own_share(heap.processes, new) :]
+
+    def read(tx: Tx) -> list[tuple[BlockState, list[LogRow], list[BlockId]]]:
+        never = [s for s in new if renditions.newest(tx, s.id) is None]
+        return [(s, blocks.log(tx, s.id), blocks.tags(tx, s.id)) for s in never]
+
+    def one(state: BlockState, rows: Sequence[LogRow], tags: Sequence[BlockId]) -> UnwrittenNote:
+        updates, path = tuple(r.data for r in rows), places[state.id]
+        fields = Fields(state.title, tuple(tags), (), public_id=state.public_id)
+        links = KnownLinks.of(heap.index, names_of(updates))
+        ours = our_keys(heap.index, state, path, fields)
+        return UnwrittenNote(state.id, path, state.seq, updates, fields, ours, links)
+
+    if not new:
+        return []
+    return await offload(lambda found: [one(*f) for f in found], await heap.db.read(read))
+
+
+@dataclass(frozen=True, slots=True)
+class _Composed:
+    """The next texts of notes, the entries of their attachments, and those that stay stale."""
+
+    drafts: list[Draft]
+    attachments: list[EntryRow]
+    left: set[BlockId]
+
+    def __add__(self, other: "_Composed") -> "_Composed":
+        return _Composed(
+            self.drafts + other.drafts,
+            self.attachments + other.attachments,
+            self.left | other.left,
+        )
+
+
+async def _compose_notes(
+    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
+) -> _Composed:
+    """Make the next texts of notes, once their attachments are in place; report problems."""
     loaded = await _load(heap, states, places)
     attachments: dict[BlockId, list[EntryRow]] = {}
     left: set[BlockId] = set()
@@ -259,18 +280,8 @@ async def _write_notes(
         if not done:
             left.add(note.state.id)
     composed = await offload(lambda: [_compose(heap, n, attachments[n.state.id]) for n in loaded])
-    drafts = [d for d in composed if isinstance(d, Draft)]
     for block, reason in [d for d in composed if not isinstance(d, Draft)]:
         await _trouble(heap, block, reason)
-    changed: list[Draft] = []
-    unchanged: list[Draft] = []
-    for draft in drafts:
-        is_changed = draft.is_new or draft.path not in heap.index.stats
-        (changed if is_changed else unchanged).append(draft)
-    if changed:
-        # Store the texts as planned first: after a kill in between, an edit finds its base.
-        await heap.db.write(lambda tx: plan_texts(tx, changed))
-    rows = [row for changed_rows in attachments.values() for row in changed_rows]
     for note in loaded:
         heap.problems.clear(note.path, "source")
         if note.agreed and heap.carries_source and is_too_long(note.agreed, note.view):
@@ -279,50 +290,8 @@ async def _write_notes(
         if note.source.problem is not None:
             reason = f"its exact text in the document can't be used: {note.source.problem}"
             heap.problems.found("source", note.path, reason, "told")
-    # Those without a source stay to be published until it is put back, also after a kill.
-    left |= {d.block for d in drafts if d.lacks_source}
-    await write_planned(heap, changed, rescan, unchanged, rows, left)
-    await _put_back(heap, drafts)
-
-
-async def _put_back(heap: HeapContext, published: Sequence[Draft]) -> None:
-    """Write the sources of files back into documents that lost theirs. Hold the heap's lock.
-
-    A server that makes a document anew may drop what it does not know, and documents from before
-    this feature have no source. Whoever still has the file as it was written puts its source back.
-    Other devices do the same, so each waits for a random time first.
-
-    Args:
-        heap: the heap.
-        published: the notes that were just published.
-    """
-    now, due = time.monotonic(), heap.layout.unsourced
-    for draft in published:
-        if not draft.lacks_source:
-            due.pop(draft.block, None)
-    lacking = [d for d in published if d.lacks_source]
-    # Notes that lost their sources together are put back at a limited rate.
-    waiting = sum(1 for _, at_s in due.values() if at_s < math.inf)
-    new_s = now + random.uniform(0, heap.timing.put_back_s) + waiting / RATE_PER_S  # noqa: S311
-    ready = []
-    for draft in lacking:
-        _, at_s = due.get(draft.block, (0, math.inf))
-        at_s = min(at_s, new_s)  # an attempt in another state does not count
-        if at_s <= now:
-            ready.append(draft.path)
-            at_s = math.inf  # in this state, do not try again
-        due[draft.block] = draft.seq, at_s
-    if ready:
-        await notes_reread(heap, ready)
-        heap.wake.publish.set()  # also if one could not be read: it is not to stay stale
-    if len(ready) < len(lacking):
-        asyncio.get_running_loop().call_later(new_s - now, heap.wake.publish.set)
-
-
-def _waits(heap: HeapContext, state: BlockState) -> bool:
-    """Return whether nothing is left of a note but to put its source back later."""
-    seq, due_s = heap.layout.unsourced.get(state.id, (None, 0.0))
-    return seq == state.seq and time.monotonic() < due_s < math.inf
+    rows = [row for some in attachments.values() for row in some]
+    return _Composed([d for d in composed if isinstance(d, Draft)], rows, left)
 
 
 async def _load(
@@ -394,6 +363,6 @@ def _compose(
     except BlockError as error:
         return state.id, str(error)
     return Draft(
-        state.id, state.seq, note.path, data, note.fields.title, searched(note.view, source),
-        linked, note.base, "space" if source is None else source.line_breaks, lacks,
+        state.id, state.seq, note.path, data, note.fields.title, searched(data),
+        linked, note.base, "space" if source is None else source.line_breaks, ours.id, lacks,
     )  # fmt: skip

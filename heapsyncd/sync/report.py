@@ -26,11 +26,28 @@ class RestoreRequest:
         paths: absolute; each may be given in several spellings.
         number: the version; None: the newest that differs from the file.
         trash: restore deleted notes instead of versions.
+        preview: only say what would change.
     """
 
     paths: tuple[str, ...]
     number: int | None = None
     trash: bool = False
+    preview: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UndoRequest:
+    """Which edits of this device a person wants undone.
+
+    Args:
+        since_ms: those made from this time on.
+        paths: absolute; only what is at or below one of them; () for everything.
+        preview: only say what would change.
+    """
+
+    since_ms: int
+    paths: tuple[str, ...] = ()
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,8 @@ class HeapReport:
     pending: list[dict[str, str]] = field(default_factory=list)
     """The first pending notes: path, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
+    reviews: int = 0
+    """How many of the notices are reviews: a person ends them with `history --seen`."""
     transfers: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     watch_problem: str | None = None
@@ -113,6 +132,7 @@ class HeapReport:
             "held_deletions": self.held_deletions,
             "pending": list(self.pending),
             "notices": list(self.notices),
+            "reviews": self.reviews,
             "transfers": list(self.transfers),
             "problems": [{"path": p.path, "reason": p.reason, "minor": p.minor} for p in problems],
         }
@@ -160,17 +180,25 @@ def pending_as_dicts(
 class Commands(Protocol):
     """What a running mirror does for a person's commands; the control socket passes them on."""
 
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+    async def deletions(
+        self, decision: str | None, paths: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """List each heap's held deletions, after storing a decision if one is given.
 
         See ``decisions.held_deletions``.
         """
+
+    async def restore_folder(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Have a heap's lost folder made again; see ``lost_folder.ask_for_folder``."""
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Mark contents for download, and return their progress; ``paths`` are absolute."""
 
     async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
         """Restore earlier versions and deleted notes."""
+
+    async def undo(self, wanted: UndoRequest) -> list[dict[str, Any]]:
+        """Undo this device's recent edits."""
 
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -137,6 +138,10 @@ class Rest:
     def __init__(self, server: str) -> None:
         self.url = server_url(server)
         self.contact = Contact()
+        self.clock_ahead_s: float | None = None
+        """How far this machine's clock was ahead of the server's at the last answer, if it said
+        its time, which is in whole seconds.
+        """
         self._proven = False
         self._client: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -293,8 +298,17 @@ class Rest:
                     allow_redirects=False,
                     read_bufsize=READ_AHEAD_BYTES,
                 )
+            self.clock_ahead_s = _ahead_s(raw.headers.get("Date"))
             async with raw:
                 yield Stream(where, raw)
+
+
+def _ahead_s(date: str | None) -> float | None:
+    """Return how far this machine's clock is ahead of the date in an answer."""
+    try:
+        return None if date is None else time.time() - parsedate_to_datetime(date).timestamp()
+    except (ValueError, OverflowError):
+        return None  # the server may send anything
 
 
 class Stream:

@@ -300,7 +300,7 @@ class Session:
         self._pause(_REFUSED.pause_s(self._refusals, self._chance()))
         error = SignInRefused(
             f"the server does not accept the key {public_key(self._seed)}: "
-            "ask its administrator to approve it"
+            "ask the server's owner to accept it"
         )
         self._failure = error
         return error

@@ -11,29 +11,34 @@ shared machine compare what was taken in turn, three times; the load stands in e
 """
 
 import argparse
+import asyncio
 import contextlib
 import json
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
 from typing import Final
 
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.runtime.heap import FOLLOWED
+from tests.bench.bare_client import all_opened_s
 from tests.bench.figures import Figures, print_comparison, print_counts, print_table
+from tests.bench.folders import DEADLINE_S, fill, has, prepared, quantiles, spread, until, wait_for
 from tests.bench.mirror_floor import Floor, Titles, floor_of
-from tests.bench.mirror_process import DEADLINE_S, Process, Setup
-from tests.bench.notes import heap_of_notes, reworded
+from tests.bench.mirror_process import Process, Setup
+from tests.bench.notes import heap_of_notes, sentence
+from tests.bench.probe import probed
 
 FLOOR_NOTES: Final = 500
 """The floor is taken of so many notes, spread over all."""
 BURST: Final = 1000
-_LOOK_S: Final = 0.002
 _QUIET_S: Final = 0.3
 _QUIET_USED_S: Final = 0.011
 """One tick of the kernel's clock."""
@@ -56,9 +61,13 @@ class Phase:
             process.forget_peak()
         self._started = time.monotonic()
 
+    def so_far_s(self) -> float:
+        """How long it has gone on."""
+        return time.monotonic() - self._started
+
     def done(self) -> None:
         """What was waited for is there."""
-        self.figures.wall_s = time.monotonic() - self._started
+        self.figures.wall_s = self.so_far_s()
 
     def started_anew(self, role: str) -> None:
         """A process begins to work: what it needed to come up is no part of the phase."""
@@ -96,41 +105,44 @@ class Bench:
         self.processes: dict[str, Process] = {}
         self._turn = 0
         self.processes["server"] = Process(Setup(str(base / "server"), count=options.count))
-        for path, text in notes.items():
-            file = base / "sender/folder/Home" / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+        fill(base / "sender/folder/Home", notes)
 
     # ---- phases -------------------------------------------------------------------------------
 
     def first_upload(self) -> None:
         """The first device sends all of its notes."""
         with self._phase("first upload", len(self.paths), sender=self.floor.upload) as phase:
-            self._start("sender", phase)
-            self.processes["sender"].ask("synced")
-            phase.done()
+            sender = self._process("sender", phase)
+            with probed(sender, phase.figures.waits_ms):
+                sender.ask("run")
+                sender.ask("synced")
+                phase.done()
 
     def first_mirror(self) -> None:
         """The second device gets all notes."""
         with self._phase("first mirror", len(self.paths), receiver=self.floor.mirror) as phase:
-            self._start("receiver", phase)
-            self._wait_for(self.paths, lambda file: file.stat().st_size > 0)
-            phase.done()
+            receiver = self._process("receiver", phase)
+            with probed(receiver, phase.figures.waits_ms) as waits_ms:
+                receiver.ask("run")
+                until(lambda: any(receiver.folder.rglob("*.md")), "no note arrived")
+                waits_ms["the first note was there after"] = phase.so_far_s() * 1000
+                self._wait_for(self.paths, lambda file: file.stat().st_size > 0)
+                phase.done()
 
     def single_saves(self) -> None:
         """One word is saved, again and again, each when the last one has arrived."""
         sender, receiver = self.processes["sender"], self.processes["receiver"]
-        paths = _spread(self.paths, self.options.saves)
+        paths = spread(self.paths, self.options.saves)
         acknowledged, arrived, until_then = [], [], Counter[str]()
         floor = {"sender": self.floor.send, "receiver": self.floor.receive}
         with self._phase("one word saved", len(paths), **floor) as phase:
             for path in paths:
                 word = self._word()
-                save = _prepared(sender.folder / path, self._turn, word)
+                save = prepared(sender.folder / path, self._turn, word)
                 before = Counter(sender.ask("watch")["counts"])
                 started = time.monotonic()
                 save()
-                self._wait_for([path], _has(word))
+                self._wait_for([path], has(word))
                 arrived.append(time.monotonic() - started)
                 back = sender.ask("back")
                 acknowledged.append(back["at"] - started)
@@ -140,29 +152,46 @@ class Bench:
             phase.done()
         phase.figures.wall_s = None
         phase.figures.latency_ms = {
-            "acknowledged": _quantiles(acknowledged),
-            "in the other folder": _quantiles(arrived),
+            "acknowledged": quantiles(acknowledged),
+            "in the other folder": quantiles(arrived),
         }
         if self.options.count:
             phase.figures.counts["sender until acknowledged"] = dict(until_then)
 
+    def new_notes(self) -> None:
+        """A note is written, again and again, each when the last one has arrived."""
+        arrived = []
+        with self._phase("a new note", self.options.saves) as phase:
+            for k in range(self.options.saves):
+                path = f"Area 0/New {self._word()}.md"
+                self.paths.append(path)
+                for device in ("sender", "receiver"):
+                    self.processes[device].ask("synced")
+                started = time.monotonic()
+                fill(self.processes["sender"].folder, {path: f"{sentence(Random(k), 99)}\n"})
+                self._wait_for([path], lambda file: file.stat().st_size > 0)
+                arrived.append(time.monotonic() - started)
+            phase.done()
+        phase.figures.wall_s = None
+        phase.figures.latency_ms = {"in the other folder": quantiles(arrived)}
+
     def burst(self) -> None:
         """Many notes are changed at once while both devices run."""
         floor = {"sender": self.floor.send, "receiver": self.floor.receive}
-        paths = _spread(self.paths, BURST)
+        paths = spread(self.paths, BURST)
         with self._phase("changed at once", len(paths), **floor) as phase:
-            self._wait_for(paths, _has(self._change(paths)))
+            self._wait_for(paths, has(self._change(paths)))
             phase.done()
 
     def stopped(self) -> None:
         """Many notes are changed while the first device is stopped."""
         floor = {"sender": self.floor.send, "receiver": self.floor.receive}
-        paths = _spread(self.paths, BURST)
+        paths = spread(self.paths, BURST)
         self._stop("sender")
         word = self._change(paths)
         with self._phase("changed while stopped", len(paths), **floor) as phase:
             self._start("sender", phase)
-            self._wait_for(paths, _has(word))
+            self._wait_for(paths, has(word))
             phase.done()
 
     def rename(self) -> None:
@@ -180,9 +209,33 @@ class Bench:
         """The first device starts again and finds nothing changed; its start is a part of it."""
         self._stop("sender")
         with self._phase("restart, no change", len(self.paths)) as phase:
-            self._start("sender")
-            self.processes["sender"].ask("synced")
+            sender = self._process("sender")
+            imported_s = phase.so_far_s()
+            sender.ask("run")
+            sender.ask("synced")
             phase.done()
+            ready_s = phase.so_far_s() - imported_s
+            phase.figures.waits_ms = {"in sync after its imports, within": ready_s * 1000}
+
+    def server_restart(self) -> None:
+        """The server starts again: how long until all is followed again, beside what two clients
+        need that do nothing but to open as many notes of a running server.
+        """
+        devices = [self.processes[role] for role in ("sender", "receiver")]
+        for device in devices:
+            device.ask("live")
+        url = self.processes["server"].url
+        least_s = asyncio.run(all_opened_s(url, min(len(self.paths), FOLLOWED["all"]), 2))
+        self._stop("server")
+        again = Setup(
+            str(self.base / "server"), count=self.options.count, port=int(url.rpartition(":")[2])
+        )
+        self.processes["server"] = Process(again)
+        with self._phase("server restarted", len(self.paths)) as phase:
+            for device in devices:
+                device.ask("live")
+            phase.done()
+        phase.figures.waits_ms = {"two bare clients open all notes within": least_s * 1000}
 
     def idle(self) -> None:
         """Nothing happens."""
@@ -238,12 +291,15 @@ class Bench:
         raise TimeoutError("the devices do not come to rest")
 
     def _start(self, role: str, phase: Phase | None = None) -> None:
+        self._process(role, phase).ask("run")
+
+    def _process(self, role: str, phase: Phase | None = None) -> Process:
         server = self.processes["server"].url
         setup = Setup(str(self.base / role), server, count=self.options.count)
         self.processes[role] = Process(setup)
         if phase is not None:
             phase.started_anew(role)
-        self.processes[role].ask("run")
+        return self.processes[role]
 
     def _stop(self, role: str) -> None:
         self.processes.pop(role).stop()
@@ -256,57 +312,27 @@ class Bench:
         """Replace a word in each note of the first device; the word that stands there now."""
         word = self._word()
         folder = self.base / "sender/folder/Home"
-        for save in [_prepared(folder / path, self._turn, word) for path in paths]:
+        for save in [prepared(folder / path, self._turn, word) for path in paths]:
             save()
         return word
 
     def _wait_for(self, paths: Iterable[str], true: Callable[[Path], bool]) -> None:
         """Wait until something is true of each file in the second device's folder."""
-        folder = self.processes["receiver"].folder
-        left = list(paths)
-        end = time.monotonic() + DEADLINE_S
-        while left:
-            with contextlib.suppress(FileNotFoundError):
-                while left and true(folder / left[-1]):
-                    left.pop()
-            if left:
-                time.sleep(_LOOK_S)
-            if time.monotonic() > end:
-                raise TimeoutError(f"{len(left)} notes did not arrive, {left[-1]} for one")
+        wait_for(self.processes["receiver"].folder, paths, true)
 
 
 PHASES: Final[dict[str, Callable[[Bench], None]]] = {
     "upload": Bench.first_upload,
     "mirror": Bench.first_mirror,
     "saves": Bench.single_saves,
+    "new": Bench.new_notes,
     "burst": Bench.burst,
     "stopped": Bench.stopped,
     "rename": Bench.rename,
     "restart": Bench.restart,
+    "server": Bench.server_restart,
     "idle": Bench.idle,
 }
-
-
-def _prepared(file: Path, turn: int, word: str) -> Callable[[], object]:
-    """Replace a word in a file, as an editor saves: all at once, when it is called."""
-    beside = file.with_name(f".{file.name}.new")
-    beside.write_text(reworded(file.read_text("utf-8"), turn, word), "utf-8")
-    return lambda: beside.replace(file)
-
-
-def _has(word: str) -> Callable[[Path], bool]:
-    looked_for = word.encode()
-    return lambda file: looked_for in file.read_bytes()
-
-
-def _spread(paths: Sequence[str], most: int) -> list[str]:
-    step = max(1, len(paths) // most)
-    return list(paths[::step][:most])
-
-
-def _quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    ranked = sorted(seconds)
-    return {f"p{q}": ranked[q * (len(ranked) - 1) // 100] * 1000 for q in (50, 95)}
 
 
 def _phases(text: str) -> list[str]:
@@ -325,7 +351,7 @@ def measure(options: argparse.Namespace) -> list[Figures]:
         f" load {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores",
         flush=True,
     )
-    some = {path: notes[path] for path in _spread(list(notes), FLOOR_NOTES)}
+    some = {path: notes[path] for path in spread(list(notes), FLOOR_NOTES)}
     floor = floor_of(some, Titles.of(notes))
     needed = ["upload"] if options.phases == ["upload"] else ["upload", "mirror"]
     with tempfile.TemporaryDirectory(prefix="heapsyncd-bench-", dir=options.dir) as base:

@@ -2,11 +2,12 @@
 
 ``python tests/bench/bench_transfers.py [--mb 256] [--rounds 3] [FOLDER]``.
 
-The server is a process of its own. In each round a fresh content is sent by the mirror and by
-plain PUTs of the same chunks, then fetched by the mirror and by plain GETs into a file, in an
-order that turns; on a shared machine only what is measured in turn can be compared. The mirror
-hashes what it fetches and has it on the disk when it says so: one plain GET does neither, the
-other does both, one after the other. What hashing and the disk take alone is printed beside them.
+The server is a process of its own. In each round a fresh content is sent by the mirror, by plain
+PUTs of the same chunks, and by one streamed PUT into a file of another server, then fetched by the
+mirror and by plain GETs into a file, in an order that turns; on a shared machine only what is
+measured in turn can be compared. The mirror hashes what it fetches and has it on the disk when it
+says so: one plain GET does neither, the other does both, one after the other. What hashing and the
+disk take alone is printed beside them.
 Memory is the peak of this process above what it had after a pass without contents.
 """
 
@@ -22,6 +23,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,12 +31,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import aiohttp
 import structlog
+from aiohttp import web
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.config import Account
 from heapsyncd.ids import BlockId, HeapId, new_block_id
 from heapsyncd.server import Server
 from heapsyncd.sync.transfers import transfers
+from tests.sync.proxy import answering
 from tests.sync.rig import Device
 
 MIB = 1 << 20
@@ -48,6 +52,7 @@ class Clock:
     up: list[float] = field(default_factory=list)
     down: list[float] = field(default_factory=list)
     plain_up: list[float] = field(default_factory=list)
+    one_put: list[float] = field(default_factory=list)
     plain_down: list[float] = field(default_factory=list)
     kept_down: list[float] = field(default_factory=list)
     hashing: list[float] = field(default_factory=list)
@@ -96,16 +101,28 @@ class OneHeap(Device):
 class Far:
     """The server in another process, as the rig's devices want it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, sink: str) -> None:
         self.url = url
+        self.sink = sink
+        """Takes a body with one PUT, and does nothing but to keep it."""
 
 
 async def serve(folder: Path) -> None:
     """The server's process: it says its address and heap, and serves until its input ends."""
     async with Server(folder, open_registration=True) as server:
         await server.add_heap("Home")
-        print(server.url, await server.add_heap("Plain"), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
+        plain = await server.add_heap("Plain")
+        async with answering(partial(_taken, folder / "taken")) as sink:
+            print(server.url, plain, sink, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+
+async def _taken(path: Path, request: web.Request) -> web.Response:
+    """Keep a body in a file, as it comes."""
+    with path.open("wb") as file:
+        async for piece in request.content.iter_any():
+            file.write(piece)
+    return web.Response()
 
 
 @contextlib.asynccontextmanager
@@ -119,8 +136,8 @@ async def far_server(folder: Path) -> AsyncIterator[tuple[Far, HeapId]]:
     assert process.stdout
     assert process.stdin
     try:
-        url, heap = (await process.stdout.readline()).decode().split()
-        yield Far(url), HeapId(heap)
+        url, heap, sink = (await process.stdout.readline()).decode().split()
+        yield Far(url, sink), HeapId(heap)
     finally:
         process.stdin.close()
         await process.wait()
@@ -185,6 +202,21 @@ async def plain_up(
         return time.perf_counter() - start
 
 
+async def one_put(url: str, path: Path) -> float:
+    """Seconds for one streamed PUT."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        with path.open("rb") as file:
+            while piece := file.read(256 << 10):
+                yield piece
+
+    async with aiohttp.ClientSession() as client:
+        start = time.perf_counter()
+        async with client.put(url, data=pieces()) as answer:
+            answer.raise_for_status()
+        return time.perf_counter() - start
+
+
 async def plain_down(device: Device, url: str, path: Path, *, kept: bool) -> float:
     """Seconds for a plain GET into a new file; ``kept``: hashed and on the disk at the end."""
     async with HeaperBackend(device.server.url, device.seed) as backend:
@@ -236,8 +268,8 @@ def alone(clock: Clock, path: Path, size: int) -> None:
     path.unlink()
 
 
-async def measure(folder: Path, mb: int, rounds: int) -> None:
-    """Run the rounds and print what they took."""
+async def measure(folder: Path, mb: int, rounds: int) -> Clock:
+    """Run the rounds; what they took. The memory they needed is printed."""
     size, clock, memory = mb * MIB, Clock(), Memory()
     timed_mirror(clock)
     async with far_server(folder / "server") as (server, heap):
@@ -255,8 +287,8 @@ async def measure(folder: Path, mb: int, rounds: int) -> None:
                     grown = max(grown, memory.peak - before)
             warm(folder, size)
             alone(clock, folder / "alone", size)
-    _print(clock, mb)
     print(f"memory: {grown / MIB:.1f} MiB above the {before / MIB:.0f} MiB of an idle pass")
+    return clock
 
 
 async def _mirrored(
@@ -279,6 +311,9 @@ async def _plainly(
     block = await _a_block(sender, heap_id)
     warm(folder, size)
     clock.plain_up.append(await plain_up(sender, heap_id, block, path, hash_))
+    server: Any = sender.server
+    warm(folder, size)
+    clock.one_put.append(await one_put(server.sink, path))
     url = f"{sender.server.url}/api/file/{heap_id}/{block}/{hash_}"
     got = folder / "got.bin"
     warm(folder, size)
@@ -289,7 +324,7 @@ async def _plainly(
 
 def _print(clock: Clock, mb: int) -> None:
     for way, mine, floors in (
-        ("up", clock.up, {"plain": clock.plain_up}),
+        ("up", clock.up, {"plain": clock.plain_up, "one PUT": clock.one_put}),
         ("down", clock.down, {"plain": clock.plain_down, "hashed and kept": clock.kept_down}),
     ):
         line = f"{way:4} {mb} MiB: {mb / statistics.median(mine):6.0f} MiB/s"
@@ -309,6 +344,11 @@ async def _a_block(device: Device, heap_id: HeapId) -> BlockId:
     return row.id
 
 
+def hush() -> None:
+    """Log nothing."""
+    structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
+
+
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -317,12 +357,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
+    hush()
     if options.serve:
         asyncio.run(serve(options.serve))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        asyncio.run(measure(Path(folder), options.mb, options.rounds))
+        _print(asyncio.run(measure(Path(folder), options.mb, options.rounds)), options.mb)
 
 
 if __name__ == "__main__":

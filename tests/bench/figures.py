@@ -25,6 +25,7 @@ class Figures:
         peak_mb: memory.
         counts: what was counted, by kind and by what was carried out.
         latency_ms: quantiles, by what was waited for.
+        waits_ms: what people had to wait once, or at most, by what for.
         load: of the machine at its end.
     """
 
@@ -36,6 +37,7 @@ class Figures:
     peak_mb: dict[str, float] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    waits_ms: dict[str, float] = field(default_factory=dict)
     load: float = 0.0
 
     def per_note_ms(self, role: str) -> float | None:
@@ -62,6 +64,8 @@ def print_table(found: Sequence[Figures]) -> None:
         print(f"{f.name:24}{f.notes:6} {wall:>8}  {cells}  {peaks}  {f.load:4.1f}")
         for what, cuts in f.latency_ms.items():
             print(f"  {what}: p50 {cuts['p50']:.0f} ms, p95 {cuts['p95']:.0f} ms")
+        for what, ms in f.waits_ms.items():
+            print(f"  {what}: {ms:,.0f} ms")
 
 
 def _cell(f: Figures, role: str) -> str:
@@ -113,6 +117,7 @@ def _values(f: Figures) -> dict[str, float]:
     found = {} if f.wall_s is None else {"wall s": f.wall_s}
     for what, cuts in f.latency_ms.items():
         found |= {f"{what} {cut} ms": ms for cut, ms in cuts.items()}
+    found |= {f"{what}, ms": ms for what, ms in f.waits_ms.items()}
     for role in ROLES:
         found |= {
             f"{role} {what}": value

@@ -5,12 +5,9 @@ mirror's work is seen: it serves one note, and edits a word of it for each line 
 """
 
 import asyncio
-import contextlib
 import logging
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,48 +18,12 @@ from heapsyncd.document.edit import Target, express
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
+from tests.bench.measure import Gaps, watched
 from tests.sync.rig import Device, World, until
 
-_TICK_S = 0.005
 _DEADLINE_S = 60.0
 _WORD = "harbour"
 _EDITS = 20
-
-
-@dataclass
-class Gaps:
-    """The longest time for which the loop ran nothing, and how long it was watched."""
-
-    longest_s: float = 0.0
-    total_s: float = 0.0
-
-
-@contextlib.asynccontextmanager
-async def watched() -> AsyncIterator[Gaps]:
-    """Tick while the block runs."""
-    gaps = Gaps()
-    started = time.perf_counter()
-    loop = asyncio.get_running_loop()
-
-    waiting: list[asyncio.TimerHandle] = []
-
-    def tick(last: float, used: float) -> None:
-        # What keeps the loop is this process's own work: what others take does not count.
-        stood = min(time.perf_counter() - last - _TICK_S, time.process_time() - used)
-        gaps.longest_s = max(gaps.longest_s, stood)
-        wait()
-
-    def wait() -> None:
-        # No task that sleeps: it is woken in two turns of the loop, and would add what each takes.
-        now, used = time.perf_counter(), time.process_time()
-        waiting[:] = [loop.call_later(_TICK_S, tick, now, used)]
-
-    wait()
-    try:
-        yield gaps
-    finally:
-        waiting[0].cancel()
-        gaps.total_s = time.perf_counter() - started
 
 
 @dataclass(frozen=True)

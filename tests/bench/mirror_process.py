@@ -1,7 +1,7 @@
 """The server or a device in a process of its own: the bench's hold on it, and the process itself.
 
-``python -m tests.bench.mirror_process SETUP`` with a ``Setup`` as JSON. Line by line over the
-pipes: a request in, its answer as JSON out; the end of the input ends the process. A device is
+``main`` with a ``Setup`` as JSON. Line by line over the pipes: a request in, its answer as JSON
+out; the end of the input ends the process. A device is
 the package's own daemon: the bench looks at its report, and, when asked to count, at where a
 transaction is carried out and where work is handed to a thread.
 """
@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +28,12 @@ from heapsyncd.config import Account, Config, Log
 from heapsyncd.daemon import Daemon
 from heapsyncd.ids import Seed
 from heapsyncd.notify import Notifier
-from heapsyncd.server import Server
+from heapsyncd.sync.heap.timing import DEFAULT
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
+from tests.bench.folders import DEADLINE_S
+from tests.bench.measure import Gaps, watched
 
-DEADLINE_S: Final = 3600.0
 HEAP: Final = "Home"
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _LOOK_S: Final = 0.01
@@ -44,18 +45,31 @@ counts: Counter[str] = Counter()
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a process is to be. ``server``: the address a device talks to; None: it is the server
-    itself.
+    """What a process is to be.
+
+    Args:
+        base: its directory.
+        server: the address that a device talks to; None: it is the server itself.
+        count: count transactions and what is handed to threads.
+        audit_s: how often a device compares the whole folder, and tidies up.
+        port: of the server; 0: any.
     """
 
     base: str
     server: str | None = None
     count: bool = False
+    audit_s: float = DEFAULT.audit_s
+    port: int = 0
 
     @property
     def folder(self) -> Path:
         """A device's mirror of the heap."""
         return Path(self.base) / "folder" / HEAP
+
+    @property
+    def state(self) -> Path:
+        """A device's state directory."""
+        return Path(self.base) / "state"
 
 
 # ---- the bench's side -------------------------------------------------------------------------
@@ -69,11 +83,14 @@ class Process:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.folder = setup.folder
+        self.folder, self.state = setup.folder, setup.state
+        self._mirrors = Path(setup.base) / "folder"
         base = Path(setup.base)
         base.mkdir(parents=True, exist_ok=True)
         self._log = base / "log"
-        command = [sys.executable, "-m", "tests.bench.mirror_process", json.dumps(asdict(setup))]
+        # As ``heapsyncd run`` has, a main module that imports little: its own processes read it.
+        begin = "from tests.bench.mirror_process import main; main()"
+        command = [sys.executable, "-c", begin, json.dumps(asdict(setup))]
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
                 command,
@@ -94,18 +111,35 @@ class Process:
     def stop(self) -> None:
         """End in order."""
         assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._child.stdin.close()
         self._child.wait(DEADLINE_S)
+        self._child.stdout.close()
 
     def processor_s(self) -> float:
         """Processor time so far, of the helpers it started too."""
-        return sum(map(_ticks, _family(self._child.pid))) * _TICK_S
+        return processor_s(self._child.pid)
 
     def peak_mb(self) -> float:
-        """The most memory it had at once since ``forget_peak``."""
-        status = Path(f"/proc/{self._child.pid}/status").read_text("utf-8")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
+        """The most memory it had at once since ``forget_peak``, without its helpers."""
+        return memory_mb(self._child.pid, "VmHWM")
+
+    def now_mb(self) -> float:
+        """The memory it has now."""
+        return memory_mb(self._child.pid, "VmRSS")
+
+    def descriptors(self) -> int:
+        """How many files and sockets it has open."""
+        return sum(1 for _ in Path(f"/proc/{self._child.pid}/fd").iterdir())
+
+    def stored_mb(self) -> float:
+        """What it keeps on the disk besides the mirrors."""
+        kept = [f for f in self._mirrors.parent.rglob("*") if self._mirrors not in f.parents]
+        sizes = []
+        for file in kept:
+            with contextlib.suppress(FileNotFoundError):  # SQLite's own files come and go
+                sizes.append(0 if file == self._log else file.stat().st_size)
+        return sum(sizes) / (1 << 20)
 
     def forget_peak(self) -> None:
         """Begin to look for the peak anew."""
@@ -122,6 +156,18 @@ class Process:
             raise RuntimeError(f"it ended: {self._log.read_text('utf-8')[-2000:]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def processor_s(pid: int) -> float:
+    """Processor time of a process so far, and of the helpers it started."""
+    return sum(map(_ticks, _family(pid))) * _TICK_S
+
+
+def memory_mb(pid: int, what: str) -> float:
+    """A figure of a process's memory, as /proc names it."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024
 
 
 def _family(pid: int) -> list[int]:
@@ -186,8 +232,11 @@ async def _requests() -> AsyncIterator[str]:
 
 
 async def _serve(setup: Setup) -> None:
-    async with Server(Path(setup.base), open_registration=True) as server:
-        await server.add_heap(HEAP)
+    from heapsyncd.server import Server  # noqa: PLC0415 -- a device does without its memory
+
+    async with Server(Path(setup.base), port=setup.port, open_registration=True) as server:
+        if not setup.port:
+            await server.add_heap(HEAP)
         _say(url=server.url)
         async for _ in _requests():
             _say(**_now())
@@ -195,7 +244,7 @@ async def _serve(setup: Setup) -> None:
 
 async def _mirror(setup: Setup) -> None:
     base, reports = Path(setup.base), list[Report]()
-    state_dir = base / "state"
+    state_dir = setup.state
     state_dir.mkdir(exist_ok=True)
     assert setup.server is not None
     account = Account(
@@ -212,14 +261,26 @@ async def _mirror(setup: Setup) -> None:
         reports[:] = [report]
         return await mirror_account(account, state_dir, report, **rest)
 
-    daemon = Daemon(config, lambda: config, notifier=Notifier.from_environment(), mirror=mirror)
+    notifier, timing = Notifier.from_environment(), replace(DEFAULT, audit_s=setup.audit_s)
+    daemon = Daemon(config, lambda: config, notifier=notifier, mirror=mirror, timing=timing)
     _say(url=setup.server)
-    async with asyncio.TaskGroup() as group:
+    async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
+        gaps, followed = Gaps(), 0
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
             match request:
                 case "run":
                     group.create_task(daemon.run())
+                case "probe":
+                    gaps = await probe.enter_async_context(watched())
+                case "probed":
+                    await probe.aclose()
+                    _say(longest_s=gaps.longest_s)
+                    continue
+                case "live":
+                    # As many as before: called while the server is there, and again afterwards.
+                    await _until(functools.partial(_follows, reports, max(1, followed)), _LOOK_S)
+                    followed = _followed(reports)
                 case "synced":
                     await _until(lambda: _in_sync(reports), _LOOK_S)
                 case "watch":
@@ -239,6 +300,21 @@ async def _left_and_back(reports: list[Report]) -> dict[str, Any]:
     return _now()
 
 
+def _followed(reports: list[Report]) -> int:
+    """How many notes the server has opened for this device, over its live connection."""
+    found = 0
+    commands: Any = reports[0].commands
+    for mirror in commands.mirrors.values():
+        live = mirror.state.link.live
+        link = None if live is None else live._following.link
+        found += 0 if link is None else sum(d.authenticated for d in link._documents.values())
+    return found
+
+
+def _follows(reports: list[Report], notes: int) -> bool:
+    return _followed(reports) >= notes
+
+
 def _in_sync(reports: list[Report]) -> bool:
     return bool(reports) and reports[0].state == "in sync"
 
@@ -248,7 +324,8 @@ async def _until(true: Callable[[], bool], look_s: float) -> None:
         await asyncio.sleep(look_s)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be what the argument says, until the input ends."""
     logs.configure(Log(format="json"))
     wanted = Setup(**json.loads(sys.argv[1]))
     if wanted.count:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from heapsyncd.cache.crash_marks import DEATHS, AtWork
+from heapsyncd.cache.crash_marks import DEATHS, AtWork, skipped
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import new_block_id
 
@@ -43,8 +43,13 @@ def test_two_deaths_are_told_with_the_way_back(tmp_path: Path) -> None:
     assert [(line["block"], line["log_level"]) for line in told] == [(BLOCK, "warning")]
     assert "skipped" not in told[0]["event"]
     life(path)
+    before = path.read_bytes()
+    assert skipped(path, is_running=False) == {BLOCK}
+    assert skipped(path, is_running=True) == set()  # it may be at work now
+    assert path.read_bytes() == before
     with capture_logs() as told, AtWork.open(path) as marks:
         (line,) = told
+        assert skipped(path, is_running=True) == {BLOCK}
         assert f"remove {path}" in line["reason"]
         with pytest.raises(UnreadableDocument, match=f"remove {path}"), marks.on(BLOCK):
             pass

@@ -2,20 +2,30 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
+import pty
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import pytest
+
+from heapsyncd.cli.main import main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
 
 DEADLINE_S = 50
 """A process takes a second to start on an idle machine, and ten times as long on a crowded one."""
+
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,77 @@ class Device:
         process = await self.start(*arguments, **env)
         async with ending(process):
             out, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)
-        done = Done(process.returncode, out.decode(), err.decode())
+        return self._checked(Done(process.returncode, out.decode(), err.decode()))
+
+    def here(self, *arguments: str, at: Path | None = None, stdin: str = "") -> Done:
+        """Run a command to its end in this process, as if its output were piped; the command must
+        not be one that changes the process.
+
+        ``at``: the working directory.
+        """
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.chdir(at or self.base),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "stdin", io.StringIO(stdin))
+            with pytest.raises(SystemExit) as ended:
+                main(["--config", str(self.config), *arguments])
+        texts = []
+        for stream in (out, err):
+            stream.flush()
+            texts.append(stream.buffer.getvalue().decode())
+        return self._checked(Done(int(ended.value.code or 0), *texts))
+
+    async def inside(self, *arguments: str, stdin: str = "", at: Path | None = None) -> Done:
+        """``here``, in a thread: a server may answer beside it; no other one at the same time."""
+        return await asyncio.to_thread(self.here, *arguments, at=at, stdin=stdin)
+
+    async def on_terminal(
+        self,
+        *arguments: str,
+        answers: Mapping[str, str | Sequence[str]] = NOTHING,
+        columns: int = 80,
+        at: Path | None = None,
+        **env: str,
+    ) -> Done:
+        """Run a command to its end on a terminal of its own, where somebody answers each prompt
+        when it is there. ``out`` is the screen.
+        """
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "heapsyncd.cli", "--config", str(self.config), *arguments),
+            cwd=at or self.base,
+            env={**self.env, "NO_COLOR": "", "TERM": "xterm", **env},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        screen, answered = b"", 0
+        left = {p: [a] if isinstance(a, str) else list(a) for p, a in answers.items()}
+        async with ending(process), asyncio.timeout(DEADLINE_S):
+            # At the end of the process Linux answers with an error.
+            with contextlib.suppress(OSError):
+                while part := await asyncio.to_thread(os.read, ours, 65536):
+                    screen += part
+                    for prompt, texts in left.items():
+                        since = screen[answered:].decode("utf-8", "replace")
+                        if texts and since.rstrip(": ").endswith(prompt):
+                            answered = len(screen)
+                            os.write(ours, f"{texts.pop(0)}\n".encode())
+            os.close(ours)
+            assert not any(left.values()), screen
+            shown = screen.decode().replace("\r\n", "\n")
+            return Done(await process.wait(), shown, "")
+
+    def _checked(self, done: Done) -> Done:
         assert "Traceback" not in done.out + done.err
         assert self.seed.reveal_text() not in done.out + done.err
         return done
@@ -107,6 +187,16 @@ class Device:
     async def is_(self, state: str) -> bool:
         """Whether the account is in this state."""
         return bool((await self.status())["state"] == state)
+
+
+def read_all(terminal: int) -> bytes:
+    """Read until nobody writes to a terminal any more."""
+    found = b""
+    while True:
+        try:
+            found += os.read(terminal, 65536)
+        except OSError:
+            return found
 
 
 @contextlib.asynccontextmanager

@@ -1,9 +1,11 @@
 """``deletions``: what is held, let through and taken back, beside a daemon and without one."""
 
 import json
+import shutil
 
 import pytest
 
+from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server import Server
 from tests.cli.devices import Device, eventually
@@ -38,7 +40,7 @@ async def test_without_a_daemon_the_next_pass_heeds_it(device: Device, server: S
     listed = await device("deletions")
     assert listed.code == 0
     assert "12 deletions made here are held" in listed.out
-    assert "  N00.md\n" in listed.out
+    assert "  folder/Home/N00.md\n" in listed.out
     undone = await device("deletions", "--undo")
     assert undone.code == 0
     assert "12 deletions are brought back with the next" in undone.out
@@ -66,7 +68,7 @@ async def test_beside_a_daemon_it_acts_at_once(device: Device, server: Server) -
 
         await eventually(lambda: holds(12))
         assert await trashed(server, blocks) == 0
-        assert "  N00.md\n" in (await device("deletions")).out
+        assert "  folder/Home/N00.md\n" in (await device("deletions")).out
         assert "carried out now" in (await device("deletions", "--confirm")).out
         await eventually(lambda: holds(0))
         await eventually(lambda: device.is_("in sync"))
@@ -79,3 +81,38 @@ async def test_both_decisions_at_once_are_a_mistake(device: Device) -> None:
     done = await device("deletions", "--confirm", "--undo")
     assert done.code == 2
     assert "exclude each other" in done.err
+
+
+async def test_a_part_is_decided_on_by_its_path(device: Device, server: Server) -> None:
+    """Paths are printed and taken as the shell sees them; a mistyped one decides nothing."""
+    heap = await server.add_heap("Home")
+    folder = await server.add_block(heap, "folder", "My Bulk")
+    tag = express([], Target(add_tags=frozenset({folder}))).update or b""
+    for k in range(14):
+        await server.add_block(heap, "document", f"N{k:02}", tag)
+    device.configure(server.url)
+    bulk = device.folder / "Home" / "My Bulk"
+    async with device.daemon():
+        shutil.rmtree(bulk)
+
+        async def holds(count: int) -> bool:
+            return bool((await device.status())["heaps"][0]["held_deletions"] == count)
+
+        await eventually(lambda: holds(15))
+        listed = (await device("deletions")).out
+        assert "  folder/Home/My Bulk  and 14 more in it\n" in listed
+        assert "`heapsyncd deletions --undo 'folder/Home/My Bulk'`" in listed
+        wrong = await device("deletions", "--confirm", str(bulk), "nowhere")
+        assert wrong.code == 1
+        assert "nowhere: no deletion is held there" in wrong.err
+        done = await device("deletions", "--undo", "folder/Home/My Bulk/N03.md", "--json")
+        (found,) = json.loads(done.out)["accounts"][0]["heaps"]
+        assert [(h["path"], h["file"], h["decision"]) for h in found["held"]] == [
+            ("My Bulk/N03.md", str(bulk / "N03.md"), "undo")
+        ]
+        await eventually(lambda: holds(13))
+        assert [p.name for p in bulk.iterdir()] == ["N03.md"]
+        assert "13 deletions are carried out now" in (await device("deletions", "--confirm")).out
+        await eventually(lambda: holds(0))
+        await eventually(lambda: device.is_("in sync"))
+    assert [p.name for p in bulk.iterdir()] == ["N03.md"]

@@ -1,23 +1,34 @@
 """``demo`` and ``serve``."""
 
 import asyncio
+import json
+import re
 import signal
+from pathlib import Path
 
-from tests.cli.devices import DEADLINE_S, Device, ending, eventually
+from tests.cli.devices import DEADLINE_S, Device, ending
 
 
 async def test_the_demo_mirrors_its_sample_once(device: Device) -> None:
-    """--once exits 0 with the notes in the folder, needs no configuration, and can be repeated."""
+    """--once exits 0 with the notes in both devices' folders, needs no configuration, and can be
+    repeated.
+    """
+    laptop, phone = device.base / "try" / "laptop", device.base / "try" / "phone"
+
+    def texts(folder: Path) -> dict[Path, str]:
+        return {n.relative_to(folder): n.read_text() for n in folder.rglob("*.md")}
+
     done = await device("demo", "--once", "--dir", "try")
     assert done.code == 0, done.err
-    notes = sorted((device.base / "try").glob("*/**/*.md"))
-    assert len(notes) > 2
+    assert len(texts(laptop)) > 2
+    assert texts(phone) == texts(laptop)
     assert not device.config.exists()
-    notes[0].write_text(notes[0].read_text() + "\nMine.\n")
-    texts = {note: note.read_text() for note in notes}
+    note = min(laptop.rglob("*.md"))
+    note.write_text(note.read_text() + "\nMine.\n")
+    before = texts(laptop)
     done = await device("demo", "--once", "--dir", "try")
     assert done.code == 0, done.err
-    assert {n: n.read_text() for n in (device.base / "try").glob("*/**/*.md")} == texts
+    assert texts(laptop) == before
 
 
 async def test_the_demo_leaves_other_folders_alone(device: Device) -> None:
@@ -31,7 +42,9 @@ async def test_the_demo_leaves_other_folders_alone(device: Device) -> None:
 
 
 async def test_the_demo_goes_on_until_ctrl_c(device: Device) -> None:
-    """It says what to try, status can look on, a second one is refused, Ctrl-C ends it well."""
+    """It says what to try, and what arrives on the other device after how long. Status can look
+    on, a second one is refused, Ctrl-C ends it well.
+    """
     process = await device.start("demo")
     assert process.stdout
     async with ending(process):
@@ -41,7 +54,16 @@ async def test_the_demo_goes_on_until_ctrl_c(device: Device) -> None:
         assert str(root) in said
         device.config = root / ".heapsyncd-demo" / "config.toml"
         assert str(device.config) in said
-        await eventually(lambda: device.is_("in sync"))
+        note = root / "phone" / "Home" / "Groceries.md"
+        note.write_text(note.read_text() + "\nMine.\n")
+        async with asyncio.timeout(DEADLINE_S):
+            line = (await process.stdout.readuntil(b" ms\n")).decode()
+        assert re.search(r"  phone -> laptop  Home/Groceries\.md  [1-9]\d* ms\n$", line)
+        assert (root / "laptop" / "Home" / "Groceries.md").read_text() == note.read_text()
+        states = {
+            a["state"] for a in json.loads((await device("status", "--json")).out)["accounts"]
+        }
+        assert states <= {"in sync", "syncing"}
         second = await device("demo")
         assert second.code == 5
         assert "running already" in second.err

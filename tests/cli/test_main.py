@@ -1,11 +1,18 @@
 """The entry point: help, mistakes, and how errors are said."""
 
 import asyncio
+import errno
+import json
+import os
+import shutil
+import signal
 import sys
+from pathlib import Path
 
 import pytest
 
-from heapsyncd import __version__
+from heapsyncd import __version__, logs
+from heapsyncd.cli import search
 from heapsyncd.cli.main import COMMANDS
 from tests.cli.devices import Device
 from tests.oneheap.service import Oneheap
@@ -17,6 +24,7 @@ async def test_help_lists_the_commands(device: Device) -> None:
     assert done.code == 0
     assert all(f"\n  {name} " in done.out for name in COMMANDS)
     assert "3 not signed in" in done.out
+    assert "6 damage found" in done.out
     assert (await device("--version")).out == f"heapsyncd, version {__version__}\n"
 
 
@@ -32,6 +40,9 @@ async def test_every_command_explains_itself(device: Device, name: str) -> None:
     ("arguments", "says"),
     [
         (["frobnicate"], "No such command 'frobnicate'"),
+        (["stat"], "No such command 'stat'. Did you mean 'status'?"),
+        (["run", "-v", "-q"], "exclude each other"),
+        (["-v", "run", "-q"], "exclude each other"),
         (["sync", "--config-nope"], "No such option '--config-nope'"),
         (["sync", "--timeout", "soon"], "--timeout"),
         (["sync", "--timeout", "-1"], "--timeout"),
@@ -172,3 +183,95 @@ async def test_a_password_as_a_systemd_credential(device: Device) -> None:
         )
         done = await device("heaps", CREDENTIALS_DIRECTORY=str(credentials))
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("words", [["-v", "activity"], ["activity", "-v"]])
+def test_the_level_stands_before_or_behind_the_command(
+    library: Device, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """Everything is logged."""
+    seen = []
+    monkeypatch.setattr(logs, "configure", lambda _log, level: seen.append(level))
+    assert library.here(*words).code == 0
+    assert seen == ["debug"]
+
+
+async def test_a_directory_that_is_gone(device: Device) -> None:
+    """Whoever stands in it is told to go elsewhere."""
+    gone = device.base / "gone"
+    gone.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", 'rmdir "$PWD"; exec "$0" -m heapsyncd.cli status', sys.executable,
+        cwd=gone, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, err = await process.communicate()
+    assert process.returncode == 2
+    assert err.startswith(b"heapsyncd: The current directory is gone")
+
+
+@pytest.mark.parametrize("command", ["status", "search", "sync", "run"])
+def test_a_state_that_can_be_in_no_directory(device: Device, command: str) -> None:
+    """It is a wrong configuration, for every command."""
+    device.configure("http://127.0.0.1:1")
+    device.state.touch()
+    words = ["x"] if command == "search" else []
+    for inner in ("", "/inner"):
+        text = device.config.read_text()
+        device.config.write_text(text.replace('state"', f'state{inner}"', 1))
+        done = device.here(command, *words)
+        assert done.code == 2
+        assert f"`state_dir` {device.state}{inner} can't be used: {device.state} is n" in done.err
+
+
+def test_trouble_with_the_disk_at_any_place(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the path, and is no bug of the program."""
+
+    def load(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
+
+    monkeypatch.setattr(search, "load", load)
+    done = device.here("search", "x")
+    assert (done.code, done.err) == (1, "heapsyncd: /some/file: Permission denied.\n")
+
+
+@pytest.mark.skipif(shutil.which("localedef") is None, reason="makes the locale")
+async def test_a_locale_without_utf8(library: Device, tmp_path: Path) -> None:
+    """Files have their names; what the terminal lacks is replaced, and JSON lacks nothing."""
+    name = "de_DE.ISO-8859-1"
+    making = await asyncio.create_subprocess_exec(
+        *("localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(tmp_path / name)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await making.wait()
+    if not (tmp_path / name).exists():
+        pytest.skip("the sources of locales are not installed")
+    process = await library.start("search", "日本", LOCPATH=str(tmp_path), LC_ALL=name)
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
+    assert out.decode("latin-1").splitlines()[0] == "folder/Home/??.md"
+    done = await library("search", "--json", "日本", LOCPATH=str(tmp_path), LC_ALL=name)
+    (hit,) = json.loads(done.out)["hits"]
+    assert Path(hit["file"]).name == "日本.md"
+    done = await library("search", "日本", PYTHONIOENCODING="latin-1")
+    assert (done.code, done.out.splitlines()[0]) == (0, "folder/Home/??.md")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is warned")
+async def test_the_daemon_warns_root_once(device: Device) -> None:
+    """Also if it reads its configuration again."""
+    device.configure("http://127.0.0.1:1")
+    process = await device.start("run")
+    assert process.stderr
+    lines = []
+    async for line in process.stderr:
+        lines.append(line)
+        if b'"ready"' in line:
+            process.send_signal(signal.SIGHUP)
+        if b'"configuration reloaded"' in line:
+            break
+    process.terminate()
+    lines += (await process.stderr.read()).splitlines()
+    await process.wait()
+    assert len([line for line in lines if b"runs as root" in line]) == 1

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from pathlib import Path
 
 import pytest
 
+import heapsyncd
 from heapsyncd.cli.output import format_time, say, say_json, say_text
 from heapsyncd.ids import HeapId
 from heapsyncd.logs import printable
@@ -149,3 +151,29 @@ async def test_no_core_dump_holds_the_key(device: Device, server: Server) -> Non
         limits = Path(f"/proc/{process.pid}/limits").read_text()
     (core,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
     assert core.split()[4:6] == ["0", "0"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"], ["activity"], ["search", "deck"], ["links", "Boat.md"],
+        ["backlinks", "Boat.md"], ["history", "Boat.md"], ["trash"], ["deletions"],
+        ["explain", "Boat.md"],
+    ],
+)  # fmt: skip
+def test_what_json_holds_is_described(library: Device, words: list[str]) -> None:
+    """Each key stands in the section of its command."""
+
+    def keys(value: object) -> set[str]:
+        if isinstance(value, dict):
+            return set(value).union(*map(keys, value.values()))
+        return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+    readme = Path(heapsyncd.__file__).parent / "cli" / "README.md"
+    sections = re.split(r"^## ", readme.read_text(), flags=re.MULTILINE)
+    (section,) = [s for s in sections[1:] if words[0] in s.splitlines()[0].split(", ")]
+    done = library.here(words[0], "--json", *words[1:], at=library.folder / "Home")
+    assert done.code == 0, done.err
+    found = keys(json.loads(done.out))
+    assert found
+    assert sorted(k for k in found if not re.search(rf"[`\"]{k}[`\"]", section)) == []

@@ -319,10 +319,9 @@ async def test_search_finds_words_offline(device: Device, server: Server, heap_i
     assert (await device("sync")).code == 0
     await server.__aexit__(None, None, None)
     done = await device("search", "varnish", "spr")
-    assert (done.code, done.out.splitlines()[0]) == (0, "Home/Boat.md")
+    assert (done.code, done.out.splitlines()[0]) == (0, "folder/Home/Boat.md")
     (hit,) = json.loads((await device("search", "--json", "deck")).out)["hits"]
     assert (hit["account"], hit["path"]) == ("home", "Boat.md")
-    assert (await device("search", "--heap", "Work", "deck")).out == "nothing found\n"
 
 
 async def test_search_finds_words_that_lie_too_deep(
@@ -342,7 +341,7 @@ async def test_search_finds_words_that_lie_too_deep(
     note = device.folder / "Home" / "Boat.md"
     assert "about varnish." in note.read_text()
     for words in ("text about varnish", "tiller"):
-        assert (await device("search", words)).out.splitlines()[0] == "Home/Boat.md"
+        assert (await device("search", words)).out.splitlines()[0] == "folder/Home/Boat.md"
     assert (await device("search", "callout")).out == "nothing found\n"
     note.write_text(note.read_text().replace("above", "above, and more"))
     assert (await device("sync")).code == 0

@@ -1,21 +1,18 @@
 """``setup``: from an address to a configuration that works."""
 
-import asyncio
-import contextlib
-import os
-import pty
 import stat
-import sys
 import tomllib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 
 from heapsyncd.ids import HeapId, Seed
 from heapsyncd.server import Server
 from heapsyncd.wire.signin import public_key
-from tests.cli.devices import DEADLINE_S, Device, ending
+from tests.cli.devices import Device
 from tests.oneheap.service import EMAIL, PASSWORD, Oneheap
 
 
@@ -66,7 +63,8 @@ async def test_setup_makes_a_key_and_says_who_has_to_accept_it(
     assert done.code == 3
     key = device.base / "home.key"
     public = public_key(Seed.parse(key.read_text()))
-    assert public in done.err
+    assert f"heapsyncd server accept {public}\n" in done.err
+    assert f"run again: heapsyncd --config {device.config} setup\n" in done.err
     assert mode(key) == 0o600
     before = key.read_text(), device.config.read_text()
     assert before[0].strip() not in done.out + done.err
@@ -123,7 +121,7 @@ async def test_setup_knows_the_server_of_a_cache(
         done = await device(*setup, other.url, **env)
         assert done.code == 3
         assert "is not the server that the cache of account home belongs to" in done.err
-        assert "public key:" not in done.err, "no operator can help"
+        assert "server accept" not in done.err, "no owner can help"
         assert not device.config.exists()
         done = await device(*setup, other.url, "--account", "new", **env)
         assert done.code == 0, done.err
@@ -134,26 +132,102 @@ async def test_setup_knows_the_server_of_a_cache(
     assert (await device("sync", **env)).code == 0
 
 
-async def test_setup_refuses_before_it_writes(device: Device) -> None:
-    """A wrong address or a wrong key leaves no configuration behind."""
-    done = await device("setup", "--server", "heaper.example")
+async def test_setup_refuses_before_it_writes(device: Device, server: Server) -> None:
+    """What is no address, or a key file that holds no key, leaves nothing behind."""
+    done = await device.inside("setup", "--server", "heaper example")
     assert done.code == 2
-    assert "`server`" in done.err
+    assert "write it as in the browser, https://" in done.err
+    assert list(device.base.iterdir()) == []
     (device.base / "home.key").write_text("nonsense")
     (device.base / "home.key").chmod(0o600)
-    done = await device("setup", "--server", "https://heaper.example")
+    done = await device.inside("setup", "--server", server.url)
     assert done.code == 2
     assert "holds no key" in done.err
     assert not device.config.exists()
 
 
-async def test_setup_without_a_server_that_answers(device: Device) -> None:
-    """Exit 4; configuration and key are kept for the next try."""
-    done = await device("setup", "--server", "http://127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [("nobody", "the server does not answer"), ("page", "something answers, but no Heaper")],
+)
+async def test_setup_without_a_heaper_server(device: Device, trouble: str, says: str) -> None:
+    """Exit 4. Nothing is written: the next try may name another address."""
+
+    async def page(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text="<html>", content_type="text/html")
+
+    async with RawTestServer(page) as other:
+        url = "127.0.0.1:1" if trouble == "nobody" else f"127.0.0.1:{other.port}"
+        done = await device.inside("setup", "--server", url)
     assert done.code == 4
-    assert "run `heapsyncd setup` again" in done.err
-    assert device.config.exists()
-    assert (device.base / "home.key").exists()
+    assert f"http://{url}: {says}" in done.err
+    assert "Nothing was written" in done.err
+    assert list(device.base.iterdir()) == []
+
+
+async def test_setup_asks_until_it_can_go_on(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """On a terminal, a wrong address or key is said and asked again. The key is not shown, and the
+    scheme of the address is added.
+    """
+    secret = device.seed.reveal_text()
+    shown = await device.on_terminal(
+        *("setup", "--import-key", "--server", "not an address"),
+        answers={
+            "The key from the other device (not shown)": [secret[:-5], secret],
+            "The server's address": ["127.0.0.1:1", server.url.removeprefix("http://")],
+            "The folder of the mirror [~/Heaps]": "Mine",
+        },
+    )
+    code, screen = shown.code, shown.out
+    assert code == 0, screen
+    assert screen.index("write it as in the browser") < screen.index("does not answer")
+    assert "That is no key" in screen
+    assert secret not in screen
+    assert secret[:-5] not in screen
+    assert "Home" in screen
+    assert device.key.read_text().strip() == secret
+    assert mode(device.key) == 0o600
+    account = tomllib.loads(device.config.read_text())["accounts"]["home"]
+    assert account["server"] == server.url
+    assert account["folder"] == str(device.base / "Mine")
+
+
+async def test_a_second_device_imports_the_key(
+    device: Device, server: Server, heap_id: HeapId
+) -> None:
+    """From the file that `key export` wrote, or from standard input; what it was is said in terms
+    of the public key. A key that is there is kept, and none is taken from an argument.
+    """
+    device.configure(server.url)
+    file = device.base / "exported"
+    assert (await device.inside("key", "export", "--output", str(file))).code == 0
+    setup = ("setup", "--server", server.url, "--folder", "mirror", "--import-key")
+    for name, source, text in (("a", str(file), ""), ("b", "-", file.read_text())):
+        second = Device(device.base / name)
+        done = await second.inside(*setup, source, stdin=text)
+        assert done.code == 0, done.err
+        assert second.key.read_text() == device.key.read_text()
+        assert mode(second.key) == 0o600
+        assert (await second.inside("key", "show")).out == f"{device.public}\n"
+    third = Device(device.base / "third")
+    for source, text, says in (
+        ("-", "nonsense", "Standard input: That is no key"),
+        (str(device.config), "", f"{device.config}: That is no key"),
+        ("absent", "", "absent can't be read"),
+        (device.seed.reveal_text(), "", "A key must not be an argument"),
+    ):
+        done = await third.inside(*setup, source, stdin=text)
+        assert done.code == 2
+        assert says in done.err
+        assert list(third.base.iterdir()) == []
+    third.key.touch(0o600)
+    third.key.write_text(Seed(bytes([1]) * 32).reveal_text())
+    done = await third.inside(*setup, str(file))
+    assert done.code == 2
+    assert "holds another key, and was kept" in done.err
+    assert not third.config.exists()
 
 
 @pytest.fixture
@@ -161,37 +235,6 @@ async def service() -> AsyncIterator[Oneheap]:
     async with Oneheap() as running:
         running.add("box", name="Projects")
         yield running
-
-
-async def on_terminal(
-    device: Device, *arguments: str, answers: Mapping[str, str]
-) -> tuple[int, str]:
-    """A command on a terminal of its own, where somebody answers each prompt when it is there.
-
-    Returns exit code and screen.
-    """
-    master, slave = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "heapsyncd.cli", "--config", str(device.config), *arguments),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        cwd=device.base,
-        env=device.env,
-        start_new_session=True,
-    )
-    os.close(slave)
-    screen, left = b"", dict(answers)
-    async with ending(process), asyncio.timeout(DEADLINE_S):
-        # At the end of the process Linux answers with an error.
-        with contextlib.suppress(OSError):
-            while part := await asyncio.to_thread(os.read, master, 4096):
-                screen += part
-                for prompt in [p for p in left if screen.decode().rstrip(": ").endswith(p)]:
-                    os.write(master, f"{left.pop(prompt)}\n".encode())
-        os.close(master)
-        assert left == {}, screen
-        return await process.wait(), screen.decode()
 
 
 def team(device: Device) -> dict[str, object]:
@@ -202,8 +245,7 @@ def team(device: Device) -> dict[str, object]:
 
 async def test_setup_of_an_account_with_a_password(device: Device, service: Oneheap) -> None:
     """What is missing is asked for, the password is not shown, and its file is for the owner."""
-    code, screen = await on_terminal(
-        device,
+    shown = await device.on_terminal(
         *("setup", "--kind", "oneheap", "--account", "team", "--server", service.url),
         answers={
             "Your e-mail address": EMAIL,
@@ -211,6 +253,7 @@ async def test_setup_of_an_account_with_a_password(device: Device, service: Oneh
             f"The password of {EMAIL}": PASSWORD,
         },
     )
+    code, screen = shown.code, shown.out
     assert code == 0, screen
     assert "Projects" in screen
     assert PASSWORD not in screen, "it is typed without an echo"
@@ -288,11 +331,11 @@ async def test_setup_that_can_not_sign_in(
 async def test_a_password_that_is_mistyped_is_not_kept(device: Device, service: Oneheap) -> None:
     """There is no file with a wrong one; the next try asks again."""
     setup = ("setup", "--kind", "oneheap", "--email", EMAIL, "--server", service.url)
-    code, screen = await on_terminal(
-        device,
+    shown = await device.on_terminal(
         *(*setup, "--folder", "mirror"),
         answers={f"The password of {EMAIL}": "wrong-one"},
     )
+    code, screen = shown.code, shown.out
     assert code == 3, screen
     assert list(device.base.iterdir()) == []
 

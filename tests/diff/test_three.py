@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from heapsyncd.diff import lines_of
-from heapsyncd.diff.three import Contested, Merged, merge_texts
+from heapsyncd.diff.three import Contested, Merged, merge_texts, without_edit
 from tests.diff.rig import ANY, LINES
 from tests.doubling import doubling
 from tests.steps import steps
@@ -262,3 +262,25 @@ def test_many_edits_take_linear_time() -> None:
         return lambda: merge_texts("".join(base), first, second)
 
     assert doubling(work, 4000) < 3
+
+
+UNDONE = [
+    pytest.param("a\nb\n", "a\nb c\n", "a\nb c\n", "a\nb\n", 0, id="nothing else came"),
+    pytest.param("a\nb\n", "a2\nb\n", "a2\nb\nc\n", "a\nb\nc\n", 0, id="another line came"),
+    pytest.param(
+        "the old boat\n", "the red boat\n", "the red boat sails\n", "the old boat sails\n", 0,
+        id="another word of the line came",
+    ),
+    pytest.param("a\n", "a\nours\n", "a\nours\ntheirs\n", "a\ntheirs\n", 0, id="what we added"),
+    pytest.param("a\ngone\n", "a\n", "a\ntheirs\n", "a\ngone\ntheirs\n", 0, id="what we removed"),
+    pytest.param("red\n", "blue\n", "green\n", "green\n", 1, id="theirs stays where both changed"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "after", "now", "expected", "contested"), UNDONE)
+def test_an_edit_is_undone(
+    before: str, after: str, now: str, expected: str, contested: int
+) -> None:
+    """What others wrote since stays."""
+    undone = without_edit(before, after, now)
+    assert (undone.text, len(undone.contested)) == (expected, contested)

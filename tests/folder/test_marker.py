@@ -140,3 +140,12 @@ async def test_a_folder_has_one_daemon(folder: HeapFolder, root: Path) -> None:
     assert done.returncode == -9
     await folder.claim(HEAP)
     await folder.close()
+
+
+@pytest.mark.parametrize("place", ["{}/file/heap", "/proc/nowhere/heap"])
+async def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
+    """The message names it and the setting."""
+    (tmp_path / "file").touch()
+    root = Path(place.format(tmp_path))
+    with pytest.raises(FolderTrouble, match=f"{root} can't be made: .*correct `folder`"):
+        await HeapFolder(root).create(HEAP, "Home")

@@ -38,6 +38,11 @@ class Program:
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
     async def ask(self, op: str, **args: Any) -> dict[str, Any]:
         """Send one request and wait for its answer; PeerTrouble when the program could not."""
         number = next(self._ids)
@@ -54,6 +59,11 @@ class Program:
         while (event := await self._events.get())["event"] != name:
             pass
         return event
+
+    async def kill(self) -> None:
+        """End it at once, as a machine does that loses its power."""
+        self._process.kill()
+        await self._process.wait()
 
     async def listen(self) -> None:
         """Hand on what the program says until it ends; then whoever still waits hears of it."""

@@ -1,23 +1,27 @@
 """A heap of new notes: each is read, made and sent once, a batch at a time."""
 
+import asyncio
 import gc
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
+from heapsyncd import processes
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow
+from heapsyncd.processes import Processes
 from heapsyncd.sync import publish
 from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.pull import pull as pull_module
 from heapsyncd.sync.pull import receive
 from heapsyncd.sync.push import push
-from heapsyncd.sync.runtime import heap
+from heapsyncd.sync.runtime import heap, open_heap
 from heapsyncd.tree import Atom
 from heapsyncd.wire.feed import Feed
 from heapsyncd.wire.live import LiveLink
@@ -325,3 +329,77 @@ async def test_links_survive_a_rename_after_a_kill_between_batches(
     assert len(titles) == MANY
     assert await mentioned(world, titles[name(linking)]) == [titles["Renamed"]]
     assert "[[Renamed]]" in device.notes()[f"{name(linking)}.md"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Have processes started for few notes already; the functions that they carried out, each with
+    the number of notes.
+    """
+    done: list[tuple[str, int]] = []
+    expect, results = Processes.expect, Processes.results
+
+    async def started(self: Processes, work: Callable[[Any], Any], values: int) -> None:
+        await expect(self, work, values)
+        await asyncio.gather(*map(asyncio.wrap_future, self._starting))
+
+    async def counted(self: Processes, work: Callable[[Any], Any], values: Sequence[Any]) -> Any:
+        answer = await results(self, work, values)
+        if answer is not None:
+            done.append((work.__name__, sum(one is not None for one in answer)))
+        return answer
+
+    monkeypatch.setattr(Processes, "expect", started)
+    monkeypatch.setattr(Processes, "results", counted)
+    monkeypatch.setattr(processes, "MANY", 20)
+    monkeypatch.setattr(open_heap, "spare_cores", lambda: 2)
+    return done
+
+
+def write_all_kinds(device: Device) -> dict[str, str]:
+    """Many notes, and some that need to know more of the heap than their text; by path."""
+    write_notes(device)
+    texts = {
+        "Above.md": f"---\ntags: [sea]\n---\n{name(3)} and [[{name(3).lower()}]] and [[Nobody]]\n",
+        "Code.md": f"`[[{name(1)}]]`\n\n```\n[[Nobody]]\n```\n",
+        "Log.md": f"* a\n+ b [[{name(4)}|four]]\n\n![[Log.assets/a.txt]]\n",
+        "Sub/Deep.md": f"[[Sub/Deep]] [[Above]] [[{name(5)}.md]]\n",
+    }
+    (device.root / "Sub").mkdir()
+    (device.root / "Log.assets").mkdir()
+    (device.root / "Log.assets" / "a.txt").write_text("a", "utf-8")
+    for path, text in texts.items():
+        (device.root / path).write_text(text, "utf-8")
+    return {p: (device.root / p).read_text("utf-8") for p in device.notes()}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_other_processes_make_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: list[tuple[str, int]], killed: bool
+) -> None:
+    """The first upload and the first mirror: every file keeps its text and gets its id, and is the
+    same on the other device; also when the processes are killed at their work.
+    """
+    results = Processes.results
+
+    async def killing(self: Processes, work: Callable[[Any], Any], values: Sequence[Any]) -> Any:
+        if killed and self._pool is not None:
+            for process in list(self._pool._processes.values()):
+                process.kill()
+        return await results(self, work, values)
+
+    monkeypatch.setattr(Processes, "results", killing)
+    device, other = world.device(), world.device("b")
+    texts = write_all_kinds(device)
+    await device.synced()
+    await other.synced()
+    for path, text in texts.items():
+        now = (device.root / path).read_text("utf-8")
+        assert f"id: {device.id_of(path)}\n" in now
+        assert now.replace(f"id: {device.id_of(path)}\n", "").replace("---\n---\n", "") == text
+        assert (other.root / path).read_text("utf-8") == now
+    by_function = Counter[str]()
+    for function, notes in asked:
+        by_function[function] += notes
+    for function in ("first_edits", "first_files"):
+        assert (by_function[function] > MANY // 3) == (not killed)

@@ -1,15 +1,23 @@
 """Deletions held back, on both sides: nothing is lost, nothing goes on without a word."""
 
+import asyncio
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
-from tests.sync.rig import Device, World, until
+from heapsyncd.sync.offline.versions import restore_alone
+from heapsyncd.sync.publish import publish
+from heapsyncd.sync.report import RestoreRequest
+from heapsyncd.wire.signin import public_key
+from tests.sync.rig import DEADLINE_S, Device, World, until
 
 THEN_MS = 1_760_000_000_000
 
@@ -28,9 +36,12 @@ def held(device: Device) -> int:
     return sum(h.held_deletions for h in device.report.heaps.values())
 
 
-async def decide(device: Device, decision: str | None = None) -> list[dict[str, Any]]:
+async def decide(
+    device: Device, decision: str | None = None, paths: Sequence[Path] | None = None
+) -> list[dict[str, Any]]:
     """As the command does while no daemon runs; what is held."""
-    found = await cached_deletions(device.account, device.base / "state", decision)
+    at = None if paths is None else [str(path) for path in paths]
+    found = await cached_deletions(device.account, device.base / "state", decision, at)
     return [h for heap in found for h in heap["held"]]
 
 
@@ -253,14 +264,20 @@ async def test_a_mass_deletion_from_the_server_is_held(world: World) -> None:
 
 
 async def test_a_mass_deletion_from_the_server_is_undone(world: World) -> None:
-    """The notes leave the server's trash; another device has them again."""
+    """The notes leave the server's trash, also those let through before; another device has them
+    again.
+    """
     blocks = await many(world)
     device, other = world.device(), world.device("b")
     await device.synced()
     before = contents(device.root)
-    for block in blocks[:15]:
+    for block in blocks[:4]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    await device.synced()
+    for block in blocks[4:15]:
         await world.change(block, deleted_at_ms=THEN_MS)
     await device.once()
+    assert held(device) == 11
     await decide(device, "undo")
     await device.synced()
     assert await trashed(world, blocks) == 0
@@ -351,3 +368,197 @@ async def test_a_held_folder_comes_back_for_what_is_new_in_it(world: World) -> N
     await device.synced()
     assert await trashed(world, [*blocks, folder]) == 15
     assert len(device.notes()) == 2
+
+
+# ---- one decision for all of one's devices ------------------------------------------------------
+
+
+async def pair(world: World, *, same_key: bool = True) -> tuple[Device, Device, list[BlockId]]:
+    """Two devices in sync, with sixteen notes, and (as usual) one key."""
+    blocks = await many(world, 16)
+    device, other = world.device(), world.device("b")
+    if same_key:
+        other.seed = device.seed
+    await device.synced()
+    await other.synced()
+    return device, other, blocks
+
+
+async def test_what_was_confirmed_on_one_device_is_not_asked_on_another(world: World) -> None:
+    """Neither of deletions made on the first, nor of those made on the server and held on both."""
+    device, other, blocks = await pair(world)
+    for block in blocks[:12]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    async with other.running():
+        await until(lambda: held(other) == 12, "held")
+        await decide(device, "confirm")
+        await device.synced()
+        await until(lambda: len(other.notes()) == 4, "carried out")
+        await other.in_sync()
+    await many(world, 16)
+    await device.synced()
+    await other.synced()
+    for path in list(device.root.glob("*.md"))[:15]:
+        path.unlink()
+    assert (await device.once()).exit_code == 1
+    await decide(device, "confirm")
+    await device.synced()
+    await other.synced()
+    assert other.notes() == device.notes()
+    assert len(other.notes()) == 5
+    last = next(iter(other.root.glob("*.md")))
+    last.unlink()  # what was confirmed does not count for the next hour
+    await other.synced()
+
+
+@pytest.mark.parametrize("forgery", ["another member's", "of another block", "of an undone one"])
+async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery: str) -> None:
+    """Nobody else can make one, and none can be used again."""
+    device, other, blocks = await pair(world, same_key=forgery != "another member's")
+    (device.root / "N15.md").unlink()
+    for block in blocks[:12]:
+        (device.root / device_path(device, block)).unlink()
+    assert (await device.once()).exit_code == 1
+    if forgery == "of another block":
+        await decide(device, "confirm", [device.root / "N15.md"])
+        assert (await device.once()).exit_code == 1
+        taken = await world.server.document(blocks[15])
+        at_ms = taken.fields().deleted_at_ms
+        assert taken.confirmations()
+        for block in blocks[:12]:
+            codes = tuple(taken.confirmations().items())
+            await world.change(block, deleted_at_ms=at_ms, confirmations=codes)
+    else:
+        await decide(device, "confirm")
+        await device.synced()
+    if forgery == "of an undone one":
+        await other.synced()
+        assert len(other.notes()) == 3
+        times = [(await world.server.document(b)).fields().deleted_at_ms for b in blocks[:12]]
+        for block in blocks[:12]:
+            await world.change(block, deleted_at_ms=None)
+        await other.synced()
+        assert len(other.notes()) == 15
+        for block, at_ms in zip(blocks, times, strict=False):
+            await world.change(block, deleted_at_ms=at_ms)
+    assert (await other.once()).exit_code == 1
+    assert held(other) in {12, 13}
+    assert len(other.notes()) >= 15
+
+
+async def test_who_may_only_read_confirms_for_himself(world: World) -> None:
+    """The server takes no confirmation from him; his device is in sync all the same."""
+    device, _, blocks = await pair(world)
+    await world.server.grant(world.heap, "ro", public_key(device.seed))
+    for block in blocks[:12]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    await decide(device, "confirm")
+    await device.synced()
+    assert len(device.notes()) == 4
+
+
+def device_path(device: Device, block: BlockId) -> str:
+    return next(p for p in device.notes() if device.id_of(p) == block)
+
+
+# ---- undo --------------------------------------------------------------------------------------
+
+
+async def test_undo_brings_back_what_was_let_through_before(world: World) -> None:
+    """Also folders, files and attachments; an undo of a path, what was at that path."""
+    folder = await world.add_named("folder", "Trips")
+    for k in range(16):
+        await world.add(f"N{k:02}", f"text *{k}*\n", add_tags=frozenset({folder}))
+    device, other = world.device(), world.device("b")
+    await device.synced()
+    trips = device.root / "Trips"
+    (trips / "N15.assets").mkdir()
+    (trips / "N15.assets" / "a.bin").write_bytes(b"\0\1" * 999)
+    (trips / "photo.jpg").write_bytes(b"jpg" * 999)
+    await device.synced()
+    await other.synced()
+    before = contents(device.root)
+    for name in ("N00.md", "N01.md", "photo.jpg", "N15.assets/a.bin"):
+        (trips / name).unlink()
+    await device.synced()
+    await other.synced()
+    assert len(other.notes()) == 14
+    shutil.rmtree(trips)
+    assert (await device.once()).exit_code == 1
+    listed = await cached_deletions(device.account, device.base / "state")
+    assert [p["path"] for p in listed[0]["passed"]] == [
+        "Trips/N00.md", "Trips/N01.md", "Trips/N15.assets/a.bin", "Trips/photo.jpg",
+    ]  # fmt: skip
+    await decide(device, "undo", [trips / "N01.md", trips / "N07.md"])
+    assert (await device.once()).exit_code == 1
+    assert set(device.notes()) == {"Trips/N01.md", "Trips/N07.md"}
+    await decide(device, "undo")
+    await device.synced()
+    await device.synced()
+    assert contents(device.root) == before
+    await other.synced()
+    assert contents(other.root) == before
+    assert await decide(device) == []
+
+
+# ---- no torn tree ------------------------------------------------------------------------------
+
+
+async def test_folders_go_after_their_notes_and_come_back_before(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In what is sent; and a receiver that knows only half of it moves nothing out."""
+    outer = await world.add_named("folder", "Outer")
+    inner = await world.add_named("folder", "Inner", outer)
+    for k in range(4):
+        await world.add(f"N{k}", "text\n", add_tags=frozenset({inner}))
+    device, other = world.device(), world.device("b", live="off")
+    await device.synced()
+    sent: list[BlockId] = []
+    push, pull = HeaperBackend.push, HeaperBackend.pull
+    published = asyncio.Event()
+
+    async def noted(self: HeaperBackend, heap: Any, pushes: Any) -> Any:
+        sent.extend(p.id for p in pushes)
+        return await push(self, heap, pushes)
+
+    async def pulled(self: HeaperBackend, heap: Any, asks: Any) -> Any:
+        await asyncio.wait_for(published.wait(), DEADLINE_S)  # what came in the answer before
+        published.clear()
+        return await pull(self, heap, asks)
+
+    async def showed(*args: Any, **kwargs: Any) -> bool:
+        done = await publish(*args, **kwargs)
+        published.set()
+        return done
+
+    moves: list[str] = []
+
+    async def moved(_self: HeapFolder, old: str, new: str) -> None:
+        moves.append(f"{old} -> {new}")
+
+    monkeypatch.setattr(HeaperBackend, "push", noted)
+    monkeypatch.setattr(HeapFolder, "move", moved)
+    shutil.rmtree(device.root / "Outer")
+    async with other.running():
+        await other.in_sync()
+        with monkeypatch.context() as patch:
+            patch.setattr("heapsyncd.sync.pull.pull.PULL_BLOCKS", 1)
+            patch.setattr("heapsyncd.sync.runtime.heap.publish", showed)
+            patch.setattr(HeaperBackend, "pull", pulled)
+            published.set()
+            await device.synced()
+            await until(lambda: other.notes() == {}, "deleted")
+            await other.in_sync()
+    assert sent[-2:] == [inner, outer]
+    assert len(sent) == 6
+    sent.clear()
+    wanted = RestoreRequest((str(device.root / "Outer"),), trash=True)
+    await restore_alone(device.account, device.base / "state", wanted)
+    await device.synced()
+    assert sent[:2] == [outer, inner]
+    await other.synced()
+    assert set(other.notes()) == {f"Outer/Inner/N{k}.md" for k in range(4)}
+    assert moves == []

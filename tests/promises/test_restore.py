@@ -1,14 +1,18 @@
 """Texts and notes put back, where it is not plain what that means."""
 
+import random
+
 import pytest
 from pycrdt import Doc, Map
 
 from heapsyncd.cache import history
+from heapsyncd.database import Tx
 from heapsyncd.errors import UserError
 from heapsyncd.ids import BlockId
+from heapsyncd.model import HistoryLimits
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.status import cached_deletions
-from heapsyncd.sync.offline.versions import restore_alone
+from heapsyncd.sync.offline.versions import restore_alone, versions
 from heapsyncd.sync.report import RestoreRequest
 from tests.sync.rig import Device, World
 
@@ -71,19 +75,72 @@ async def test_a_version_beside_remote_changes(world: World) -> None:
     assert await world.text(block) == "one\nlast and theirs"
 
 
-async def test_history_is_bounded(world: World) -> None:
-    """A note that is deleted and comes back again and again keeps its latest texts."""
+async def test_nothing_is_restored_that_is_there(world: World) -> None:
+    """A version that the file shows changes nothing, nor does looking at what would change; a file
+    that is no note is refused before anything is done.
+    """
+    device = world.device()
+    await world.add("Note", "text\n")
+    await device.synced()
+    path = device.root / "Note.md"
+    with pytest.raises(UserError, match="has no earlier text: no text but the present one"):
+        await put_back(device, "Note.md")
+    path.write_text(path.read_text().replace("text", "new"))
+    (device.root / "Note.assets").mkdir()
+    (device.root / "Note.assets" / "plan.png").write_bytes(b"plan")
+    await device.synced()
+    before = path.stat()
+    state = device.base / "state"
+    listed = await versions(device.account, state, [str(path)])
+    assert listed is not None
+    present, earlier = (v["number"] for v in listed["versions"])
+    for request in (
+        RestoreRequest((str(path),), present),
+        RestoreRequest((str(path),), earlier, preview=True),
+        RestoreRequest((str(path),), preview=True),
+    ):
+        (one,) = await restore_alone(device.account, state, request)
+        assert (one["changed"], bool(one["diff"])) == ((request.number != present),) * 2
+        assert path.stat() == before
+    for name in ("Note.assets/plan.png", "Note.assets/gone.png"):
+        with pytest.raises(UserError, match="only notes have versions"):
+            await put_back(device, name)
+        with pytest.raises(UserError, match="only notes have versions"):
+            await versions(device.account, state, [str(device.root / name)])
+
+
+async def test_history_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By days, by size, and by the number of texts of one note; what nobody else has stays."""
     device = world.device()
     block = await world.add("Note", "text\n")
     await device.synced()
     async with await open_cache(device.account, device.base / "state") as db:
-        for k in range(100):
-            data = f"{k}\n".encode()
-            await db.write(
-                lambda tx, d=data: history.keep(tx, world.heap, block, "Note.md", "stale", d, 1)  # type: ignore[misc]
-            )
+
+        def keep(tx: Tx) -> None:
+            for k in range(100):
+                notice = "look" if k == 10 else None
+                data = f"{k}\n".encode() + random.Random(k).randbytes(1000)
+                at_ms = k * 1_000_000
+                history.keep(tx, world.heap, block, "Note.md", "saved", data, at_ms, notice)
+
+        async def left(limits: HistoryLimits) -> list[int]:
+            await db.write(lambda tx: history.trim(tx, 100_000_000, limits))
+            kept = await db.read(lambda tx: history.of_block(tx, block))
+            return [int(v.data.split(b"\n")[0]) for v in kept]
+
+        await db.write(keep)
+        assert await left(HistoryLimits()) == list(range(99, -1, -1))
+        monkeypatch.setattr(history, "KEEP", 90)
+        assert await left(HistoryLimits()) == list(range(99, 9, -1))
+        assert await left(HistoryLimits(days=1)) == [*range(99, 13, -1), 10]
+        assert await left(HistoryLimits(mb=0.02)) == [*range(99, 80, -1), 10]
+        assert await left(HistoryLimits(days=0)) == [10]
+        (device.root / "Note.md").unlink()
+    await device.synced()
+    async with await open_cache(device.account, device.base / "state") as db:
+        await db.write(lambda tx: history.trim(tx, 1 << 50, HistoryLimits(0, 0)))
         kept = await db.read(lambda tx: history.of_block(tx, block))
-    assert [v.data for v in kept] == [f"{k}\n".encode() for k in range(99, 35, -1)]
+    assert (kept[0].why, kept[0].data.endswith(b"text\n")) == ("deleted", True)
 
 
 async def test_a_mass_deletion_that_was_confirmed(world: World) -> None:

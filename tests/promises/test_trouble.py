@@ -22,12 +22,13 @@ from heapsyncd.folder.watch import Hint
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.deletions.lost_folder import ask_for_folder
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.runtime import heap as heap_module
 from heapsyncd.sync.runtime.suspend import SuspendDetector
-from heapsyncd.sync.scan import watch_audit
+from heapsyncd.sync.scan import audit
 from tests.sync.rig import World, problems, refusing, until
 
 HOURS_8 = 8 * 3600.0
@@ -275,7 +276,7 @@ async def test_an_audit_of_a_quiet_folder_finds_nothing(
     (device.root / "link.md").symlink_to("Note.md")
     os.mkfifo(device.root / "pipe")
     found: list[list[str]] = []
-    real = watch_audit.missed
+    real = audit.missed
 
     async def noted(heap: HeapContext) -> list[str]:
         found.append(await real(heap))
@@ -493,3 +494,69 @@ async def test_half_a_year_offline(world: World) -> None:
     assert (await world.server.document(ids["D"])).fields().deleted_at_ms is not None
     (notice,) = [n for n in device.report.heaps[world.heap].notices if n.startswith("A.md")]
     assert "deleted on the server while you edited it here" in notice
+
+
+# ---- a lost folder ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_running", [True, False], ids=["daemon", "sync"])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["folder", "marker"])
+async def test_a_lost_folder_is_made_again(
+    world: World, *, is_running: bool, is_whole: bool
+) -> None:
+    """When a person asks for it: with all notes, directories and files at their paths, and nothing
+    is deleted on the server. What is still in the folder stays, with edits nobody saw.
+    """
+    device = world.device()
+    projects = await world.add_named("folder", "Projects")
+    await world.add("Boat", "red\n", add_tags=frozenset([projects]))
+    block = await world.add("Note", "first\n")
+    await world.server.add_file(block, "plan.pdf", b"plan")
+    await device.synced()
+    whole = {p: p.read_bytes() for p in device.root.rglob("*") if p.is_file()}
+    assert len(whole) == 4, whole
+    note, marker = device.root / "Note.md", device.root / ".heapsyncd"
+
+    async def lose() -> None:
+        if is_whole:
+            shutil.rmtree(device.root)
+            return
+        marker.unlink()
+        (device.root / "Projects" / "Boat.md").unlink()
+        append(note, "mine\n")
+
+    async def lost() -> None:
+        problems = " ".join(p.reason for p in device.report.heaps[world.heap].problems)
+        error = str(device.report.heaps[world.heap].error) + problems
+        assert f"heapsyncd heaps --restore-folder {device.root}" in error
+
+    async def ask() -> None:
+        async with await open_cache(device.account, device.base / "state") as db:
+            (found,) = await ask_for_folder(db, device.account.folder, [str(device.root)])
+            assert not found["is_there"]
+
+    if is_running:
+        async with device.running():
+            await device.in_sync()
+            await lose()
+            await until(lambda: device.report.heaps[world.heap].error, "the trouble")
+            await lost()
+            commands = device.report.commands
+            assert commands is not None
+            (found,) = await commands.restore_folder(["Home"])
+            assert not found["is_there"]
+            await until(marker.exists, "the folder")
+            await device.in_sync()
+    else:
+        await lose()
+        assert (await device.once()).exit_code == 1
+        await lost()
+        await ask()
+        await device.synced()
+    if not is_whole:
+        whole[note] += b"mine\n"
+        assert "mine" in await world.text(block)
+    assert {p: p.read_bytes() for p in device.root.rglob("*") if p.is_file()} == whole
+    for id_ in (projects, block):
+        assert (await world.server.row(id_)).deleted_at is None
+    await device.synced()

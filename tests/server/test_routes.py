@@ -112,7 +112,7 @@ ULID = "01J8XYZ0ABCDEFGHJKMNPQRSTV"
     ("method", "path", "body", "status"),
     [
         ("GET", "/api/nothing", None, 404),
-        ("GET", "/", None, 404),
+        ("GET", "/page", None, 404),
         ("GET", "/api/heaps", None, 405),
         ("DELETE", "/api/sync/delta", None, 405),
         ("POST", "/api/heaps", "not json", 400),

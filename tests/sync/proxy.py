@@ -60,17 +60,27 @@ class Proxy:
 async def before(target: str) -> AsyncIterator[Proxy]:
     """A proxy before the server at this address."""
     proxy = Proxy(target)
+    async with answering(proxy.handle) as proxy.url:
+        try:
+            yield proxy
+        finally:
+            proxy.over.set()
+
+
+@contextlib.asynccontextmanager
+async def answering(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
+    """Answer every request with this; the address."""
     app = web.Application(client_max_size=1 << 30)
-    app.router.add_route("*", "/{path:.*}", proxy.handle)
+    app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]
-    proxy.url = f"http://{host}:{port}"
     try:
-        yield proxy
+        yield f"http://{host}:{port}"
     finally:
-        proxy.over.set()
         await runner.cleanup()
 
 

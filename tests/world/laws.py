@@ -29,6 +29,7 @@ from heapsyncd.sync.merge.note_text import (
     shows,
 )
 from heapsyncd.sync.merge.unmatched_text import is_extended_by
+from heapsyncd.sync.offline.check.account import check
 from heapsyncd.tree import Atom, Inline, Text
 from heapsyncd.tree.nodes import plain
 from tests.sync.rig import Device
@@ -54,6 +55,7 @@ async def hold(game: "Game") -> None:
     for player in game.players:
         kept |= await _folder_shows(game, player, live, kinds)
         versions |= await _versions(player, kinds)
+        await _nothing_damaged(player)
     _same_bytes(game.players, is_exact=game.is_exact)
     if game.is_exact:
         await _a_later_device_shows_them(game)
@@ -184,6 +186,15 @@ def _nothing_doubled(game: "Game", live: dict[BlockId, Replica]) -> None:
         and not (w in game.nameless and len(set(found)) == len(found))
     ]  # fmt: skip
     assert not twice, f"in two notes: {twice}"
+
+
+async def _nothing_damaged(player: Player) -> None:
+    """Cache, folder and server agree in all that `heapsyncd check` compares."""
+    device = player.device
+    state = device.base / "state"
+    found = await check(device.account, state, lambda _: None, offline=None, is_running=False)
+    assert not found.findings, f"{player.name}: {found.findings}"
+    assert not found.waiting, f"{player.name}: {found.waiting}"
 
 
 def _are_unlike(token: str, text: str) -> bool:

@@ -22,6 +22,7 @@ BODY = "content_v0"
 RELATIONS = "relations_v1"
 FILES = "files_v0"
 META = "meta_v0"
+CONFIRMED = "deletion_v0"
 
 OBJECT = "\ufffc"
 """Represents an embedded object in a run's text: one character wide, as in Yjs."""

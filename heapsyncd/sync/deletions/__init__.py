@@ -1,1 +1,1 @@
-"""Deletions that are held until somebody decides, and the decisions."""
+"""Deletions that are held until somebody decides, and the decisions (``README.md``)."""

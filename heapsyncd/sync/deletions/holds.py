@@ -1,12 +1,11 @@
-"""Hold mass deletions, and release, confirm or undo them.
+"""Hold mass deletions, and end holds that need no decision any more.
 
 A hold is durable. While it exists, entries and files stay as they are, nothing is sent or removed,
 and further deletions join it. A hold ends by a person's decision, or by itself: the file
 reappears, the server restores the block, or both sides turn out to have deleted it.
 """
 
-import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -14,21 +13,20 @@ import structlog
 
 from heapsyncd.cache import blocks, history, holds, renditions
 from heapsyncd.cache.blocks import BlockState
-from heapsyncd.cache.entries import EntryRow, Todo
+from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.holds import Direction, Hold
 from heapsyncd.database import Tx
-from heapsyncd.document.edit import Target
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, UnreadableFile
 from heapsyncd.folder.names import carries
 from heapsyncd.markdown.links import NO_LINKS
+from heapsyncd.sync.deletions.carry_out import bring_back
+from heapsyncd.sync.deletions.confirmed import confirmed
 from heapsyncd.sync.edits import moves
-from heapsyncd.sync.edits.fields import edit_fields
 from heapsyncd.sync.heap.limits import WINDOW_MS, must_hold
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
-from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.layout.attachments import is_present
 from heapsyncd.sync.layout.placement import remove_deleted
 from heapsyncd.sync.merge import review_notices
@@ -40,9 +38,6 @@ from heapsyncd.sync.merge.note_text import Note, owner, shows
 log = structlog.get_logger()
 
 
-# ---- deciding ---------------------------------------------------------------------------------
-
-
 async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
     """Delete the blocks of missing files; if there are too many, hold the deletions."""
     # One critical section: an edit received after the check for unseen edits meets the deletion
@@ -52,8 +47,8 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
         known = await _without_unseen_edits(heap, known)
         # Blocks that the server deleted too need no confirmation.
         live = [e for e in known if heap.index.is_live(e.block_id)]
-        paths = [e.path for e in live if e.role != "folder"]
-        if live and await _exceeds_limit(heap, "up", paths, len(paths)):
+        count = sum(1 for e in live if e.role != "folder")
+        if live and await _exceeds_limit(heap, "up", live, count):
             await _hold(heap, "up", live)
             known = [e for e in known if e not in live]
         await moves.vanished(heap, known)
@@ -76,7 +71,7 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     blocks_back = {e.block_id for e in unseen}
     above = {str(p) for e in unseen for p in PurePosixPath(e.path).parents}
     back = [e for e in gone if e.block_id in blocks_back or e.path in above]
-    await _bring_back(heap, back)
+    await bring_back(heap, back)
     now = now_ms()
 
     def tell(tx: Tx) -> None:
@@ -158,16 +153,23 @@ async def allowed_removals(heap: HeapContext, gone: Sequence[BlockState]) -> lis
     Hold the heap's lock.
     """
     at = {s.id: heap.index.path_of[s.id] for s in gone if s.id in heap.index.path_of}
-    rows = [heap.index.entries[p] for p in at.values() if p not in heap.holds.up]
-    if not rows:
-        return list(gone)
-    doomed = await heap.db.read(lambda tx: holds.doomed(tx, heap.id))
-    paths = [e.path for e in rows if e.role != "folder"]
-    if not await _exceeds_limit(heap, "down", paths, doomed):
+    sure = await confirmed(heap, [s for s in gone if s.id in at])
+    found = (heap.index.entries[p] for b, p in at.items() if b not in sure)
+    rows = [e for e in found if e.path not in heap.holds.up]
+    count = len(rows) if heap.holds.down else await _count_doomed(heap)
+    if not rows or not await _exceeds_limit(heap, "down", rows, count):
         return list(gone)
     await _hold(heap, "down", rows)
     held = {e.block_id for e in rows}
     return [s for s in gone if s.id not in held]
+
+
+async def _count_doomed(heap: HeapContext) -> int:
+    """Count the files that are to be removed because the server deleted them, unconfirmed."""
+    doomed = await heap.db.read(lambda tx: holds.doomed(tx, heap.id))
+    found = await heap.db.read(lambda tx: [blocks.get(tx, b) for b in dict.fromkeys(doomed)])
+    sure = await confirmed(heap, [s for s in found if s is not None])
+    return sum(1 for block in doomed if block not in sure)
 
 
 async def remove_deleted_files(heap: HeapContext, rescan: set[str]) -> None:
@@ -188,18 +190,25 @@ async def remove_deleted_files(heap: HeapContext, rescan: set[str]) -> None:
 
 
 async def _exceeds_limit(
-    heap: HeapContext, direction: Direction, paths: Sequence[str], count: int
+    heap: HeapContext, direction: Direction, rows: Sequence[EntryRow], count: int
 ) -> bool:
-    """Return whether deletions have to be held; if not, count them for later checks."""
-    size = heap.index.files()
+    """Return whether deletions have to be held; if not, record them for later checks and an undo.
+
+    Args:
+        heap: the heap.
+        direction: where they were made.
+        rows: the entries to delete.
+        count: the files that all present deletions remove.
+    """
+    size, now = heap.index.files(), now_ms()
     standing = bool(heap.holds.up if direction == "up" else heap.holds.down)
-    now = now_ms()
 
     def weigh(tx: Tx) -> bool:
-        recent = holds.recent(tx, heap.id, direction, now - WINDOW_MS)
+        # What was let through is kept for an undo as long as a hold stands.
+        recent = 0 if standing else holds.recent(tx, heap.id, direction, now - WINDOW_MS)
         if must_hold(count, recent, size, standing=standing):
             return True
-        holds.let_through(tx, heap.id, direction, paths, now)
+        holds.let_through(tx, heap.id, direction, rows, now)
         return False
 
     return await heap.db.write(weigh)
@@ -233,127 +242,3 @@ async def release_obsolete(heap: HeapContext, present: Collection[str] = ()) -> 
         if heap.index.is_live(i) or i not in heap.index.path_of
     ]
     await heap.release_holds(over)
-
-
-# ---- carrying out -----------------------------------------------------------------------------
-
-
-async def carry_out(heap: HeapContext, rescan: set[str]) -> bool:
-    """Carry out a person's decisions on held deletions; return whether there were any.
-
-    The holds are released last: after a kill in between, everything is done again, which changes
-    nothing.
-
-    Args:
-        heap: the heap.
-        rescan: receives the paths whose files reappeared.
-    """
-    if not heap.holds.up and not heap.holds.down:
-        return False
-    decided = [h for h in await heap.db.read(lambda tx: holds.of_heap(tx, heap.id)) if h.decision]
-    if not decided:
-        return False
-    down = [h for h in decided if h.direction == "down"]
-    async with heap.lock:  # one critical section, as in ``vanished``
-        up = await _still_gone(heap, [h for h in decided if h.direction == "up"], rescan)
-        back = await _to_bring_back(heap, up)
-        await _bring_back(heap, _rows(heap, back))
-        await moves.vanished(heap, _rows(heap, [h for h in up if h not in back]))
-    await _remove_files(heap, [h for h in down if h.decision == "confirm"], rescan)
-    kept = await _restore_blocks(heap, [h for h in down if h.decision == "undo"])
-
-    def forget(tx: Tx) -> None:
-        for direction in {h.direction for h in decided}:
-            holds.forget_recent(tx, heap.id, direction)
-        holds.release(tx, heap.id, kept)
-        holds.add(tx, heap.id, [replace(h, decision=None) for h in kept])
-
-    await heap.db.write(forget)
-    await heap.release_holds([h for h in decided if h not in kept])
-    log.info("held deletions decided", heap=heap.report.title, count=len(decided))
-    return True
-
-
-async def _still_gone(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> list[Hold]:
-    """Return the holds whose files have not reappeared."""
-    gone = []
-    for hold in held:
-        if await heap.disk.stat(hold.path) is None:
-            gone.append(hold)
-        else:
-            rescan.add(hold.path)
-    return gone
-
-
-async def _to_bring_back(heap: HeapContext, up: Sequence[Hold]) -> list[Hold]:
-    """Return the holds to undo, with the folders of their files.
-
-    These are the undone ones, and notes that somebody edited since (an edit wins over a deletion).
-    """
-    back = {
-        h.path: h
-        for h in up
-        if h.decision == "undo"
-        or (h.role == "note" and not await heap.db.read(lambda tx, h=h: holds.aware(tx, h)))  # type: ignore[misc]
-    }
-    above = {str(p) for path in back for p in PurePosixPath(path).parents}
-    return [h for h in up if h.path in back or h.path in above]
-
-
-def _rows(heap: HeapContext, held: Iterable[Hold]) -> list[EntryRow]:
-    """Return the entries of holds, a directory after what is in it."""
-    rows = [heap.index.entries[h.path] for h in held if h.path in heap.index.entries]
-    return sorted(rows, key=lambda e: (-e.path.count("/"), e.path))
-
-
-async def _bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
-    """Have files written again at their paths. Hold the heap's lock.
-
-    Notes are written from their documents, other files are downloaded.
-    """
-    fresh = []
-    for row in sorted(rows, key=lambda e: (e.path.count("/"), e.path)):
-        if row.role == "folder":
-            fresh.append(stamped(row, await heap.disk.make_dir(row.path), None))
-            continue
-        todo: Todo | None = None if row.role == "note" or row.todo == "upload" else "download"
-        blank = EntryRow(row.path, row.block_id, row.role, row.key, awaited_size=row.size)
-        # Without stamps the file does not count as missing, and is published.
-        fresh.append(replace(blank, digest=row.digest, todo=todo))
-
-    def store(change: Change) -> None:
-        change.save(fresh)
-        for row in fresh:
-            change.update(row.block_id, stale=1)
-
-    await heap.store(store)
-    heap.wake.publish.set()
-    heap.wake.transfer.set()
-
-
-async def _remove_files(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> None:
-    """Remove the files of blocks that the server deleted."""
-    states = [
-        s
-        for s in await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
-        if s is not None and s.deleted_at_ms is not None
-    ]
-    async with heap.lock:
-        await remove_deleted(heap, states, rescan)
-
-
-async def _restore_blocks(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]:
-    """Restore blocks from the server's trash; return the holds where that failed.
-
-    Those blocks were deleted permanently; their deletions stay held.
-    """
-    for hold in held:
-        async with heap.lock:
-            try:
-                await edit_fields(heap, hold.block_id, Target(deleted_at_ms=None))
-            except BlockError as error:
-                log.warning("could not restore", block=hold.block_id, reason=str(error))
-        await asyncio.sleep(0)
-    return [
-        h for h in held if h.block_id in heap.index.path_of and not heap.index.is_live(h.block_id)
-    ]

@@ -12,31 +12,27 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow, Reserved
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, new_block_id
 from heapsyncd.markdown.front_lines import OurKeys
-from heapsyncd.model import BlockKind, Fields, Source
+from heapsyncd.model import BlockKind, Fields
+from heapsyncd.sync.edits.first_edit import MadeNote, NewNote, first_edits
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged
 from heapsyncd.sync.edits.saved_file import Head, SavedFile, target_of
-from heapsyncd.sync.heap.note_links import NoteLinks
-from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks
+from heapsyncd.sync.heap.offload import offload, share_out
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import remember_name
-from heapsyncd.sync.merge.link_meanings import mentions
-from heapsyncd.sync.merge.note_file import searched, shown_file
-from heapsyncd.sync.merge.note_source import first_source
+from heapsyncd.sync.merge.link_meanings import names_in
 from heapsyncd.sync.merge.note_text import (
     Note,
     digest,
     front_change,
     our_keys,
     owner,
-    shown_files,
 )
-from heapsyncd.tree import Block
 
 log = structlog.get_logger()
 
@@ -125,6 +121,7 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
             await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
             del places
         del named  # a whole heap may be new: keep only what is left
+        await heap.processes.expect(first_edits, sum(map(len, groups)))
         while groups:
             some = groups.popleft()
             by_path = {n.head.path: n for n in some}
@@ -173,8 +170,15 @@ async def _remember_renamed(heap: HeapContext, chosen: Mapping[str, Reserved]) -
 async def _create(
     heap: HeapContext, batch: Sequence[_Fresh], tags: Mapping[str, BlockState]
 ) -> None:
-    read = await offload(lambda: [_first_edit(heap, f) for f in batch])
-    good = [f for f in read if isinstance(f, _Fresh)]
+    found = await share_out(
+        heap.processes,
+        first_edits,
+        batch,
+        lambda f: _question(heap, f, here=True),
+        lambda f: _question(heap, f, here=False),
+    )
+    made = list(zip(batch, found, strict=True))
+    good = [_made(fresh, note) for fresh, note in made if isinstance(note, MadeNote)]
     drafts = [f.draft for f in good if f.draft is not None]
     new_tags = [t for t in tags.values() if t.id not in heap.index.blocks]
 
@@ -186,8 +190,9 @@ async def _create(
     _log_created(good)
     # Publishing finds the files that were changed meanwhile.
     await write_planned(heap, drafts, set())
-    for path, reason in [f for f in read if not isinstance(f, _Fresh)]:
-        heap.problems.found("content", path, reason)
+    for fresh, reason in made:
+        if isinstance(reason, str):
+            heap.problems.found("content", fresh.saved.path, reason)
 
 
 def _log_created(batch: Sequence[_Fresh]) -> None:
@@ -245,43 +250,35 @@ def _with_text(
     return _Fresh(saved, note, named.state, entry, named.target)
 
 
-def _first_edit(heap: HeapContext, fresh: _Fresh) -> _Fresh | tuple[str, str]:
-    """Return a new note with its first update, or its path and the problem; runs in a thread."""
-    links, state = NoteLinks(heap.index, None, aliases=True), fresh.state
-    live = Replica(heap.client_id)
-    # The tags may not be stored yet.
-    tags = (fresh.note.front.tags or ()) if heap.dialect.tag_blocks else None
-    ours = OurKeys(heap.index.shown_id(state.id), None, tags)
-    source = fresh.note.file(owner(heap.index, state.id)).source
-    try:
-        view = fresh.note.view(links)
-        carried = first_source(source, ours, links, view) if heap.carries_source else None
-        made = edit(live, replace(fresh.target, body=view, first_source=carried))
-    except BlockError as error:
-        return fresh.saved.path, f"this note cannot be read: {error}"
-    state = replace(state, state_vector=live.state_vector())
-    fresh = replace(fresh, state=state, update=made.update, mentions=mentions(view))
-    if made.reads_as_target:
-        return replace(fresh, draft=_draft(heap, fresh, source, view))
-    return fresh
+def _question(heap: HeapContext, fresh: _Fresh, *, here: bool) -> NewNote:
+    """Return a new note as the value that its first edit is made from.
 
-
-def _draft(heap: HeapContext, fresh: _Fresh, source: Source, view: Block) -> Draft | None:
-    """Return the file's text with the id in it, if the file shows its document otherwise.
-
-    None if more has to be written: attachments, or tags that are not stored yet.
+    Args:
+        heap: the heap.
+        fresh: the note.
+        here: the edit is made in this process, where links are looked up in the index.
     """
-    state, tags = fresh.state, tuple(sorted(fresh.target.add_tags))
-    if not all(t in heap.index.blocks for t in tags) or shown_files(view):
-        return None
-    ours = our_keys(heap.index, state, fresh.saved.path, Fields("", tags, ()))
-    links = NoteLinks(heap.index, state.id).restricted(fresh.mentions, ())
-    # A link may use a former name.
-    data = shown_file(source, view, ours, links, is_shown=not fresh.mentions)
-    return Draft(
-        state.id, int(fresh.update is not None), fresh.saved.path, data, state.title,
-        searched(view, source), fresh.mentions, None, line_breaks=source.line_breaks,
+    index, note, state = heap.index, fresh.note, fresh.state
+    links = (
+        NoteLinks(index, None, aliases=True) if here else KnownLinks.of(index, names_in(note.body))
+    )
+    # The tags may not be stored yet.
+    tags = (note.front.tags or ()) if heap.dialect.tag_blocks else None
+    known, shown = tuple(sorted(fresh.target.add_tags)), None
+    if all(t in index.blocks for t in known):
+        shown = our_keys(index, state, fresh.saved.path, Fields("", known, ()))
+    return NewNote(
+        state.id, fresh.saved.path, state.title, note.file(owner(index, state.id)).source,
+        fresh.target, links, OurKeys(index.shown_id(state.id), None, tags), shown,
+        heap.client_id, heap.carries_source,
     )  # fmt: skip
+
+
+def _made(fresh: _Fresh, made: MadeNote) -> _Fresh:
+    state = replace(fresh.state, state_vector=made.state_vector)
+    return replace(
+        fresh, state=state, update=made.update, mentions=made.mentions, draft=made.draft
+    )
 
 
 def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[BlockState]) -> None:
@@ -299,6 +296,7 @@ def _store_created(change: Change, batch: Sequence[_Fresh], tags: Iterable[Block
             now_ms=now_ms(),
             origin="saved",
             line_breaks=fresh.note.line_breaks,
+            author="here",
         )
         change.save([fresh.entry])
         entries.mention(change.tx, fresh.state.id, fresh.mentions)

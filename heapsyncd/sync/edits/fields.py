@@ -66,8 +66,6 @@ async def edit_fields(
         made = await offload(edit, live, target)
         fields = live.fields()
 
-    aliases = heap.index.aliases
-
     def store(change: Change) -> int:
         tx, values = change.tx, dict[str, object]()
         seq = state.seq
@@ -79,10 +77,10 @@ async def edit_fields(
         change.remove(gone)
         change.save(also)
         if moved_from is not None:
-            record_rename(change, aliases, moved_from)
+            record_rename(change, heap, moved_from, "here")
         if target.deleted_at_ms is not None and isinstance(target.deleted_at_ms, int):
             if gone:
-                history.retire(tx, heap.id, block, gone[0], now_ms())
+                history.retire(tx, heap.id, block, gone[0], now_ms(), "here")
             search.remove(tx, block)
             values["stale"] = 0
         else:

@@ -128,11 +128,19 @@ async def folder_created(heap: HeapContext, found: Found) -> None:
     log.info("new folder", path=found.path, block=state.id)
 
 
-async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
+async def vanished(
+    heap: HeapContext, gone: Sequence[EntryRow], *, confirmed: bool = False
+) -> None:
     """Delete the blocks of files the user deleted. Hold the heap's lock.
 
     They go to the server's trash, their texts to the local one.
+
+    Args:
+        heap: the heap.
+        gone: the entries, what is in a directory before it.
+        confirmed: a person confirmed it; one's other devices are told (``sync/deletions``).
     """
+    confirmer = heap.confirmer if confirmed else None
     deleted = {e.block_id for e in gone if e.role != "attachment"}
     for entry in gone:
         if entry.path not in heap.index.entries:
@@ -150,8 +158,10 @@ async def vanished(heap: HeapContext, gone: Sequence[EntryRow]) -> None:
                 for p in heap.index.attachments.get(entry.block_id, {}).values()
                 if heap.index.entries[p].stat is None
             ]
-            target = Target(deleted_at_ms=now_ms())
-            await edit_fields(heap, entry.block_id, target, [], [entry.path, *pending])
+            at_ms, block = now_ms(), entry.block_id
+            codes = () if confirmer is None else confirmer.entry(heap.id, block, at_ms)
+            target = Target(deleted_at_ms=at_ms, confirmations=codes)
+            await edit_fields(heap, block, target, [], [entry.path, *pending])
         except BlockError as error:
             reason = f"the deletion could not be sent: {error}"
             heap.problems.found("content", entry.path, reason)

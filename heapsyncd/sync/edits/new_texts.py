@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from heapsyncd.sync.edits.saved_file import Head, SavedFile
 from heapsyncd.sync.merge.note_text import Note
 
-BATCH: Final = 64
+BATCH: Final = 80
 BATCH_BYTES: Final = 1 << 20
 """At most ``BATCH`` files, or this many bytes of them, are read and processed together."""
 

@@ -136,7 +136,7 @@ async def _take_in(
             heap.request_rescan()
     for path, error in (t for t in results if not isinstance(t, SavedEdit)):
         heap.problems.found("content", path, f"this edit could not be sent: {error}")
-    if not all(t.words is not None or t.is_touched for t in taken):
+    if not all(t.searched is not None or t.is_touched for t in taken):
         heap.wake.publish.set()
     if any(t.update is not None for t in taken):
         heap.wake.push.set()
@@ -157,7 +157,7 @@ def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
         return seq
     for tag in taken.new_tags:
         change.insert(tag)
-    values: dict[str, object] = {"stale": int(taken.words is None)}
+    values: dict[str, object] = {"stale": int(taken.searched is None)}
     fields = taken.live.fields()
     if taken.update is not None:
         seq = change.append(block, taken.update, local=True)
@@ -172,10 +172,14 @@ def _store(change: Change, heap: HeapContext, taken: SavedEdit) -> int:
         now_ms=now,
         origin="stale" if taken.older else "saved",
         line_breaks=taken.line_breaks,
+        # What the document says already was not typed here, as far as is known.
+        author="here" if taken.update is not None else "",
     )
-    history.keep_reviews(tx, heap.id, block, saved.path, saved.data, now, taken.reviews)
+    history.keep_reviews(
+        tx, heap.id, block, saved.path, saved.data, now, taken.reviews, author="here"
+    )
     entries.mention(tx, block, taken.mentions)
-    if taken.words is not None:
-        search.index(tx, heap.id, block, fields.title, taken.words)
+    if taken.searched is not None:
+        search.index(tx, block, fields.title, taken.searched)
     change.update(block, **values)
     return seq

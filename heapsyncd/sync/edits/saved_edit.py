@@ -10,6 +10,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Review
 from heapsyncd.cache.renditions import Rendition
+from heapsyncd.cache.search import Searched
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import joined, merge
@@ -75,8 +76,8 @@ class SavedEdit:
     """The number of the planned text that had been written."""
     abandoned: bool = False
     """Whether the note was deleted permanently: its file becomes another note."""
-    words: str | None = None
-    """The text for the search index, if publishing would leave the file as it is."""
+    searched: Searched | None = None
+    """Set if publishing would leave the file as it is."""
     is_touched: bool = False
     """Whether only the file's stamps changed."""
 
@@ -326,7 +327,7 @@ class Reader:
         return shown_file(source, view, ours, links, is_shown=is_shown)
 
     def _done(self, taken: SavedEdit, save: "_Save", *, is_whole: bool) -> SavedEdit:
-        """Return the result, with the words set if publishing would leave the file as it is.
+        """Return the result, with ``searched`` set if publishing would leave the file as it is.
 
         ``is_whole``: the file's body is known to show the document.
         """
@@ -341,7 +342,7 @@ class Reader:
         if self._shown(save, now, is_whole=is_whole) != taken.saved.data:
             return taken
         seq = state.seq + (taken.update is not None)
-        return replace(taken, seq=seq, extra=None, words=searched(view, save.file.source))
+        return replace(taken, seq=seq, extra=None, searched=searched(taken.saved.data))
 
 
 @dataclass(frozen=True, slots=True)

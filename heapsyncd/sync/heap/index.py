@@ -1,7 +1,6 @@
 """The names of one heap in memory: which block is at which path, and what a link's name means.
 
-Loaded from the cache once, then updated with each committed change. Every question is a dictionary
-look-up; only memory grows with the number of blocks.
+Loaded from the cache once, then updated with each commit. Every question is a look-up.
 """
 
 import contextlib
@@ -280,16 +279,17 @@ class Index:
     def placed(self, among: Iterable[BlockId] | None = None) -> list[Placed]:
         """Return every live block that has, or should have, a path; or those among some blocks."""
         found = ((i, self.blocks[i]) for i in (self.blocks if among is None else among))
-        return [
-            Placed(i, k.kind, k.title, k.folder, self.retitled.get(i))
-            for i, k in found
-            if k.live and k.kind != "tag"
-        ]
+        live = ((i, k) for i, k in found if k.live and k.kind != "tag")
+        return [Placed(i, k.kind, k.title, k.folder, self.retitled.get(i)) for i, k in live]
 
     def folder_at(self, path: str) -> BlockId | None:
         """Return the folder block of a directory; None for the heap's root or an unknown one."""
         entry = self.entries.get(path)
         return entry.block_id if entry is not None and entry.role == "folder" else None
+
+    def has_twin(self, path: str) -> bool:
+        """Return whether another path has the same name for links."""
+        return len(self._by_path[collision_key(link_path(path))]) > 1
 
     def files(self) -> int:
         """Return the number of files in the heap's folder."""

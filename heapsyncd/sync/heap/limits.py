@@ -59,6 +59,7 @@ class RewriteLimit:
     Times are monotonic seconds of one clock, and never decrease.
     """
 
+    burst: float = BURST
     _paths: dict[str, float] = field(default_factory=dict)
     _order: deque[tuple[float, str]] = field(default_factory=deque)
     _tokens: float = float(BURST)
@@ -66,7 +67,7 @@ class RewriteLimit:
 
     def left(self, now_s: float) -> int:
         """Return how many more changed files may be read now."""
-        self._tokens = min(float(BURST), self._tokens + (now_s - self._at_s) * RATE_PER_S)
+        self._tokens = min(self.burst, self._tokens + (now_s - self._at_s) * RATE_PER_S)
         self._at_s = now_s
         return int(self._tokens)
 

@@ -80,6 +80,72 @@ class NoteLinks:
         )
 
 
+class UnknownName(Exception):
+    """``KnownLinks`` was asked for something that it does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLinks:
+    """The links of a new note as a value, for another process: what some names mean now.
+
+    As ``NoteLinks`` with ``aliases``, of a note without attachments.
+
+    * ``meanings``: for each name, the block that a user means by it, and the one that a text of
+      ours does.
+    * ``names``: for each block, its name.
+    """
+
+    meanings: Mapping[str, tuple[str | None, str | None]]
+    names: Mapping[str, str | None]
+    only: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, index: Index, names: Iterable[str]) -> "KnownLinks":
+        """Return the links of a text in which these names stand, or ids in the place of names."""
+        typed = NoteLinks(index, None, aliases=True)
+        meanings: dict[str, tuple[str | None, str | None]] = {}
+        known: dict[str, str | None] = {}
+        left = list(names)
+        while left:
+            name = left.pop()
+            if name in meanings:
+                continue
+            present = index.block_of(name) if index.dialect.mentions else None
+            meanings[name] = typed.block_of(name), present
+            for block in {name, *meanings[name]} - known.keys():
+                if block is not None:
+                    known[block] = typed.name_of(block)
+                    left += filter(None, [known[block]])  # a written link is read again
+        return cls(meanings, known)
+
+    def name_of(self, block_id: str) -> str | None:
+        """Return the name for a link to a block."""
+        if block_id not in self.names:
+            raise UnknownName(block_id)
+        return self.names[block_id]
+
+    def block_of(self, name: str) -> str | None:
+        """Return the block that ``[[name]]`` means in this note."""
+        if name not in self.meanings:
+            raise UnknownName(name)
+        typed, present = self.meanings[name]
+        if self.only is None:
+            return typed
+        return present if present in self.only else None
+
+    def file_name(self, key: str) -> str | None:  # noqa: ARG002 - the protocol's shape
+        """Return None: there are no attachments."""
+        return None
+
+    def file_key(self, name: str) -> str | None:  # noqa: ARG002
+        """Return None: there are no attachments."""
+        return None
+
+    def restricted(self, only: Iterable[str], files: Iterable[str]) -> "KnownLinks":  # noqa: ARG002
+        """Return links that recognise only these blocks, by their present names."""
+        return replace(self, only=frozenset(only))
+
+
 def _formerly(index: Index, name: str) -> BlockId | None:
     """Return the note that had a name before, or a path before a folder of it was renamed."""
     key = link_key(name)

@@ -1,13 +1,12 @@
 """The context that the parts of one heap's mirror share."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from heapsyncd.backends.contract import Backend, LiveFeed
+from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.crash_marks import AtWork
@@ -18,14 +17,16 @@ from heapsyncd.document.replica import Replica, new_client_id
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.model import HEAPER, Dialect, LineBreaks, Stat
+from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
+from heapsyncd.processes import Processes
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
-from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.heap.replica_cache import Replicas
+from heapsyncd.sync.heap.server_link import ServerLink
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.heap.traffic import Traffic
@@ -72,50 +73,6 @@ class Wake:
 
 
 @dataclass
-class ServerLink:
-    """What is known of the server: whether its news was received, and up to when."""
-
-    current: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set while the server can be reached and its news since then was received.
-
-    Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
-    over it, and an edit before a deletion is."""
-    was_current: bool = False
-    """Whether its news was received in this run."""
-    files_wait: bool = False
-    """Whether new files wait to be scanned again once its news was received."""
-    breaks: int = 0
-    """How often the server was lost; news requested before the last time is outdated."""
-    cursor_ms: int | None = None
-    """How far the delta feed was read; the stored cursor may be behind by empty pages."""
-    in_doubt: bool = True
-    """Whether the server may have been rolled back since it was last heard."""
-    doubted: set[BlockId] = field(default_factory=set)
-    """Blocks of which the server may lack what it acknowledged.
-
-    The next pull asks for their full states."""
-    in_trash: set[BlockId] = field(default_factory=set)
-    """Blocks in the server's trash that the cache does not know."""
-    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while a push chooses what to send, and while updates are received.
-
-    An update is merged according to what of ours others can have."""
-    recent_acks: RecentAcks = field(default_factory=RecentAcks)
-    live: LiveFeed | None = None
-    """The live connection, while there is one."""
-    follows_all: bool = False
-    """Whether every note is followed over it."""
-    oversized_at_s: float = math.inf
-    """When to check for oversized edits again, in monotonic seconds (``oversized``)."""
-    oversized_tries: int = 0
-
-    def lost(self) -> None:
-        """Note that the server was lost: its news is not known until it is received again."""
-        self.current.clear()
-        self.breaks += 1
-
-
-@dataclass
 class Layout:
     """Where blocks should be in the folder, and what is not mirrored there."""
 
@@ -147,6 +104,10 @@ class Holds:
     """Deletions made here, by path."""
     down: dict[BlockId, Hold] = field(default_factory=dict)
     """Deletions made on the server, by block."""
+    confirmed: dict[BlockId, int] = field(default_factory=dict)
+    """The times of deletions that are known to be confirmed, by block."""
+    is_asked: bool = True
+    """Whether there may be decisions that are not carried out."""
 
     def add(self, hold: Hold) -> None:
         """Add a hold."""
@@ -203,6 +164,12 @@ class HeapContext:
     """What line ends in the paragraphs of new notes mean (setting ``line_breaks``)."""
     dialect: Dialect = HEAPER
     """How the server differs from a Heaper server; the backend's."""
+    history_limits: HistoryLimits = field(default_factory=HistoryLimits)
+    """How long earlier texts are kept."""
+    confirmer: Confirmer | None = None
+    """Tells one's other devices which deletions were confirmed; None: nobody is told."""
+    processes: Processes = field(default_factory=Processes)
+    """Other processes, for work on many notes."""
     index: Index = field(default_factory=Index)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_id: int = field(default_factory=new_client_id)
@@ -219,6 +186,11 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+
+    async def close(self) -> None:
+        """Release the folder, and end other processes."""
+        await self.processes.close()
+        await self.disk.close()
 
     async def load_index(self) -> None:
         """Load the index, the holds and the problems from the cache."""
@@ -237,6 +209,8 @@ class HeapContext:
         for hold in await self.db.read(lambda tx: holds.of_heap(tx, self.id)):
             self.holds.add(hold)
         self.problems = Problems(await self.db.read(lambda tx: problems.load(tx, self.id)))
+        self._reviews = tuple(await self.db.read(lambda tx: history.notices(tx, self.id)))
+        self.report.reviews = len(self._reviews)
 
     async def store(self, work: Callable[[Change], T]) -> T:
         """Run a unit of work in one transaction; return the result of ``work``.
@@ -297,8 +271,10 @@ class HeapContext:
             return held
         return await offload(Replica.load, updates, self.client_id)
 
-    def tidy(self) -> None:
-        """Free memory that may not be needed again; call it now and then."""
+    async def tidy(self) -> None:
+        """Free what may not be needed again, in memory and in the cache; call it now and then."""
+        now, limits = now_ms(), self.history_limits
+        await self.db.write(lambda tx: history.trim(tx, now, limits))
         self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
@@ -348,7 +324,7 @@ class HeapContext:
         )
         self.report.pending = pending_as_dicts(waiting, self.index.path_of)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
-        self._reviews = tuple(reviews)
+        self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]
 
     def moving(self) -> list[EntryRow]:

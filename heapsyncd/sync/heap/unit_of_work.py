@@ -15,6 +15,7 @@ from heapsyncd.cache.activity import Direction, Event
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.database import Tx
+from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import PLACED_ROLES, Index
@@ -154,12 +155,14 @@ class Change:
         deleted = fields.deleted_at_ms
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
+        undone = block.deleted_at_ms if deleted is None else None
         return {
             # As long as the document has no title, use the row's (PROTOCOL §4).
             "title": fields.title or block.title,
             "folder_id": blocks.folder_among_tags(self.tx, block.id),
             "deleted_at_ms": deleted,
             "public_id": fields.public_id,
+            "revived_ms": max(block.revived_ms, undone or 0),
         }
 
     def touch_related(self, block: BlockId) -> None:
@@ -265,11 +268,16 @@ class Stored:
 
     def apply(self, index: Index) -> bool:
         """Update the index; return whether blocks may get other paths."""
-        moved = False
-        for row, unsent, new in self._rows:
+        moved = bool(self._forgotten)
+        created: list[BlockState] = []
+        for row, unsent, changed in self._rows:
             index.set_status(row, unsent=unsent)
-            if new:
-                moved = index.add_block(row) or moved
+            is_new = row.id not in index.blocks
+            if changed and index.add_block(row):
+                if is_new:
+                    created.append(row)
+                else:
+                    moved = True
         for path, entry in self._paths.items():
             if entry is None:
                 index.drop(path)
@@ -278,4 +286,18 @@ class Stored:
         for block in self._forgotten:
             index.forget(block)
         index.aliases.update(self._aliases)
-        return moved or bool(self._forgotten)
+        return moved or not all(_is_in_place(index, row) for row in created)
+
+
+def _is_in_place(index: Index, row: BlockState) -> bool:
+    """Return whether a new note is a file of its title already, beside which no other file moves.
+
+    Each note that is created here is. So its cost does not depend on the size of the heap.
+    """
+    path = index.path_of.get(row.id)
+    if path is None or row.kind != "document" or row.deleted_at_ms is not None:
+        return False
+    directory, _, name = path.rpartition("/")
+    folder = None if row.folder_id is None else index.path_of.get(row.folder_id)
+    is_there = directory == (folder or "") and (folder is None) == (row.folder_id is None)
+    return is_there and carries(name.removesuffix(".md"), row.title) and not index.has_twin(path)

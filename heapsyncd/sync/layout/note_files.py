@@ -7,9 +7,10 @@ text that was written finds its base; a text that was not written is published a
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-from heapsyncd.cache import entries, renditions, search
+from heapsyncd.cache import blocks, entries, renditions, search
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.cache.renditions import Rendition
+from heapsyncd.cache.renditions import Author, Rendition
+from heapsyncd.cache.search import Searched
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import PathChanged, Write
@@ -18,6 +19,7 @@ from heapsyncd.model import LineBreaks, Stat
 from heapsyncd.sync.heap.paths import assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.merge.note_file import without_id
 from heapsyncd.sync.merge.note_text import digest
 
 
@@ -31,12 +33,13 @@ class Draft:
     path: str
     data: bytes
     title: str
-    words: str
-    """The text for the search index."""
+    searched: Searched
     mentions: frozenset[str]
     base: Rendition | None
     """The rendition that is in the file now."""
     line_breaks: LineBreaks = "space"
+    shown_id: str | None = None
+    """The id in the file, if it has one."""
     lacks_source: bool = False
     """Whether the document has no source although the file is no rendering."""
 
@@ -64,7 +67,23 @@ def plan_texts(tx: Tx, drafts: Sequence[Draft]) -> None:
             now_ms=now_ms(),
             origin="planned",
             line_breaks=draft.line_breaks,
+            author=_author(tx, draft),
         )
+
+
+def _author(tx: Tx, draft: Draft) -> Author:
+    """Return whether a text contains news from the server, compared with the one before it."""
+    base = draft.base
+    if base is not None and base.seq is None:
+        return ""  # the document was replaced by another history
+    after = 0 if base is None else base.seq or 0
+    if not blocks.has_received(tx, draft.block, after, draft.seq):
+        return "daemon"
+    # The server answers a new note with updates of its own, before the file has its id.
+    own = draft.shown_id
+    if base is not None and own is not None and own.encode() not in base.data:
+        return "daemon" if without_id(draft.data, own) == base.data else "server"
+    return "server"
 
 
 async def write_planned(
@@ -103,7 +122,7 @@ async def write_planned(
                 renditions.same_text(tx, draft.block, draft.base.number, seq=draft.seq, extra=None)
         for draft in [d for d, _ in written] + list(unchanged):
             entries.mention(tx, draft.block, draft.mentions)
-            search.index(tx, heap.id, draft.block, draft.title, draft.words)
+            search.index(tx, draft.block, draft.title, draft.searched)
             change.update(draft.block, stale=int(draft.block in left))
         change.save(attachments)
 

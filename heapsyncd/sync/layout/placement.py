@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from heapsyncd.cache import entries, history, search
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
+from heapsyncd.cache.renditions import Author
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.layout import place
@@ -49,12 +50,15 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
         heap: the heap.
         rescan: receives the paths that were not as expected.
     """
-    places = await plan_places(heap)
+    places, index = await plan_places(heap), heap.index
+    # Their news is not here yet: they may be deleted together with their folder.
+    unsure = {b for b in index.wanted if b in index.path_of and _has_dead_folder(index, b)}
 
     def steps() -> list[Step]:
         # Blocks whose deletion is held have no file to move.
-        known = heap.index.path_of.items()
-        return arrange({b: p for b, p in known if p not in heap.holds.up}, places)
+        known = index.path_of.items()
+        present = {b: p for b, p in known if p not in heap.holds.up and b not in unsure}
+        return arrange(present, places)
 
     for step in await offload(steps):  # it goes through the whole heap, too
         try:
@@ -67,8 +71,13 @@ async def put_in_place(heap: HeapContext, rescan: set[str]) -> None:
             if await heap.disk.stat(step.old) is not None:
                 heap.problems.found("write", step.old, f"it could not be moved: {error.reason}")
             return
-    heap.layout.rearrange = False
+    heap.layout.rearrange = bool(unsure)
     heap.index.retitled.clear()
+
+
+def _has_dead_folder(index: Index, block: BlockId) -> bool:
+    """Return whether a block, or a folder that it is in, is in a folder that was deleted."""
+    return any(not index.is_live(folder) for folder in folders_from(index, block)[1:])
 
 
 def folders_from(index: Index, folder: BlockId | None) -> list[BlockId]:
@@ -136,22 +145,26 @@ async def _store_move(
     heap: HeapContext, affected: Sequence[EntryRow], after: Sequence[EntryRow]
 ) -> None:
     """Store the new paths of entries, and carry their problems over."""
-    aliases = heap.index.aliases
 
     def store(change: Change) -> None:
         change.remove(e.path for e in affected)
         change.save(after)
         if affected and affected[0].role != "attachment":
-            record_rename(change, aliases, affected[0])
+            record_rename(change, heap, affected[0])
 
     await heap.store(store)
     for entry, new in zip(affected, after, strict=True):
         heap.problems.moved(entry.path, new.path)
 
 
-def record_rename(change: Change, aliases: Container[str], old: EntryRow) -> None:
-    """Remember a block's former name for links; publish it and the notes that link to it again."""
-    remember_name(change, aliases, old.path, old.block_id)
+def record_rename(change: Change, heap: HeapContext, old: EntryRow, author: Author = "") -> None:
+    """Remember a block's former path and name; publish it and the notes that link to it again.
+
+    ``author``: who renamed it.
+    """
+    remember_name(change, heap.index.aliases, old.path, old.block_id)
+    if not old.path.startswith(PARKING_PREFIX):
+        history.renamed(change.tx, heap.id, old.block_id, old.path, now_ms(), author)
     change.update(old.block_id, stale=1)
 
 
@@ -188,7 +201,7 @@ async def _remove_path(heap: HeapContext, state: BlockState, path: str, rescan: 
     elif entry.role == "folder" and heap.index.below(path):
         return False  # not empty yet: its notes are removed or moved first
     try:
-        await _unlink(heap, entry, owned)
+        await unlink(heap, entry, owned)
     except PathChanged:
         rescan.add(path)
         return False
@@ -197,7 +210,7 @@ async def _remove_path(heap: HeapContext, state: BlockState, path: str, rescan: 
         return False
 
     def store(change: Change) -> None:
-        history.retire(change.tx, heap.id, state.id, path, now_ms())
+        history.retire(change.tx, heap.id, state.id, path, now_ms(), "server")
         search.remove(change.tx, state.id)
         change.remove(e.path for e in owned)
 
@@ -207,8 +220,11 @@ async def _remove_path(heap: HeapContext, state: BlockState, path: str, rescan: 
     return True
 
 
-async def _unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
-    """Remove an entry's file and its attachments; other files beside them stay."""
+async def unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
+    """Remove an entry's file and its attachments; other files beside them stay.
+
+    Hold the heap's lock. Raises PathChanged if the file was changed.
+    """
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
@@ -260,3 +276,25 @@ async def commit_entries(
         change.update(block, stale=int(stale))
 
     await heap.store(store)
+
+
+def is_free(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether a block can be written at its path.
+
+    No other block is there, which could not be moved yet, and its directories are in place.
+    """
+    path = heap.index.path_of.get(state.id) or places.get(state.id)
+    entry = heap.index.entries.get(path or "")
+    if entry is not None:
+        return entry.block_id == state.id
+    return has_directories(heap, state, places)
+
+
+def has_directories(heap: HeapContext, state: BlockState, places: dict[BlockId, str]) -> bool:
+    """Return whether the folders that a block is in are where they should be, or nowhere.
+
+    A directory that is missing could not be moved; the scan tells what became of it.
+    """
+    above = folders_from(heap.index, state.folder_id)
+    at = ((heap.index.path_of.get(b), places.get(b)) for b in above)
+    return all(here is None or to is None or here == to for here, to in at)

@@ -9,7 +9,7 @@ from typing import Final
 
 from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.ids import is_ulid
-from heapsyncd.markdown.links import Links
+from heapsyncd.markdown.links import NO_LINKS, Links
 from heapsyncd.markdown.read.blocks import read
 from heapsyncd.model import LineBreaks
 from heapsyncd.sync.heap.index import link_key
@@ -27,6 +27,12 @@ _UNKNOWN: Final = "?"
 def names_in(text: str) -> list[str]:
     """Return the names inside ``[[...]]`` in a text, whether they are links or not."""
     return _NAMED.findall(text)
+
+
+def names_linked(body: str) -> frozenset[str]:
+    """Return the ``link_key`` of each name in a body that is a link if a note has the name."""
+    found = mentions(read(body, _AnyName(NO_LINKS)))
+    return frozenset(name.removeprefix(_UNKNOWN) for name in found)
 
 
 def mentions(body: Block) -> frozenset[str]:

@@ -4,13 +4,17 @@ The file that shows a state is a function of the state alone, so that all device
 bytes: the source if it reads as the document, otherwise the source patched until it does.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
+from heapsyncd.cache.search import Searched
 from heapsyncd.markdown import front_lines
-from heapsyncd.markdown.encoding import SourceText, encode
+from heapsyncd.markdown.encoding import SourceText, decode, encode
+from heapsyncd.markdown.events import OPAQUE_BLOCK, OPAQUE_INLINE
 from heapsyncd.markdown.front_lines import TITLE_KEYS, OurKeys, Owner
-from heapsyncd.markdown.frontmatter import split
+from heapsyncd.markdown.frontmatter import looks_like, split
 from heapsyncd.markdown.links import Links
 from heapsyncd.markdown.patch.patch import patch
 from heapsyncd.markdown.style_detection import newline_of
@@ -18,6 +22,15 @@ from heapsyncd.markdown.write.render import is_rendering, render
 from heapsyncd.model import LineBreaks, Source, StoredSource
 from heapsyncd.sync.merge.link_meanings import with_dead_names, with_names
 from heapsyncd.tree import Block
+
+_ID_KEY: Final = re.compile(r"^(?:heaper_)?id(?=:)", re.MULTILINE)
+_ALIASES: Final = frozenset({"aliases", "alias"})
+_TAGS: Final = frozenset({"tags", "tag"})
+_INLINE_TAG: Final = re.compile(r"#(\w[\w/-]*+)")
+_MARKUP: Final = re.compile(r"[*~=\\]++")
+_INSIDE: Final = re.compile(r"[*~=\\]++(?=\w)")
+_REST: Final = re.compile(r"[*~=\\\w]++")
+"""A word with markup inside, from its first markup on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +143,39 @@ def source_to_show(stored: StoredSource, agreed: Source, *, carries: bool) -> So
     return agreed if stored.source is None or not carries else stored.source
 
 
-def searched(view: Block, source: Source | None) -> str:
-    """Return the text of a note that is searched: its body and the user's front matter."""
-    front = source.front.values() if source is not None else ()
-    return "\n".join([view.all_words(), *(lines.text for lines in front)])
+def searched(data: bytes) -> Searched:
+    """Return what is searched of a note's file: all that stands in it, but for our own words."""
+    text = data.decode("utf-8", "replace").removeprefix("\ufeff")
+    if "<!--" in text:
+        for pattern in (OPAQUE_BLOCK, OPAQUE_INLINE):
+            # What markdown cannot express stands there by its kind and its words.
+            text = pattern.sub(lambda found: found[1].partition(" ")[2], text)
+    raw = looks_like(text)
+    return Searched(
+        _ID_KEY.sub(lambda found: " " * len(found[0]), raw) + text[len(raw) :],
+        front_lines.text_of(raw, _ALIASES) if raw else "",
+        "\n".join([front_lines.text_of(raw, _TAGS) if raw else "", *_inline_tags(text)]),
+        " ".join(_joined(text)),
+    )
+
+
+def _inline_tags(text: str) -> Iterator[str]:
+    for found in _INLINE_TAG.finditer(text):
+        if not text[found.start() - 1 : found.start()].strip():
+            yield found[1]
+
+
+def _joined(text: str) -> Iterator[str]:
+    """Yield the words that have markup inside, without it."""
+    end = 0
+    for found in _INSIDE.finditer(text):
+        at = found.start()
+        if at > end and text[at - 1].isalnum():
+            begin = max(end, text.rfind(" ", end, at), text.rfind("\n", end, at))
+            rest = _REST.match(text, at)
+            assert rest is not None
+            end = rest.end()
+            yield _MARKUP.sub("", text[begin:end])
 
 
 def file_of(source: Source, ours: OurKeys) -> bytes:
@@ -145,6 +187,17 @@ def file_of(source: Source, ours: OurKeys) -> bytes:
     if source.body and front and not front.endswith(("\n", "\r")):
         front += newline
     return encode(SourceText(source.bom, front + source.body, ""))
+
+
+def without_id(data: bytes, shown_id: str | None) -> bytes:
+    """Return a note's file without the id that we wrote into it.
+
+    Raises UnreadableFile if it is not text.
+    """
+    text = decode(data)
+    front, body = split(text.text)
+    file = NoteFile.of(text, front.raw, body, Owner(lambda value: value == shown_id))
+    return file_of(file.source, OurKeys(None, None, None))
 
 
 def lacks_source(

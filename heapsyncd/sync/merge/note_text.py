@@ -322,7 +322,9 @@ def reexpress(
         return Compacted(state, None)
     fresh = Replica.load([state])
     target = fields_target(old.fields(), ours.fields(), fresh.fields())
-    target = replace(target, deleted_at_ms=deletion(old, ours, fresh))
+    gone = deletion(old, ours, fresh)
+    codes = tuple(ours.confirmations().items()) if isinstance(gone, int) else ()
+    target = replace(target, deleted_at_ms=gone, confirmations=codes)
     if merge_files is not None:
         here, there = shown_by(ours), shown_by(fresh)
         base = _file_at(acknowledged, everything, there) or shown_by(old)

@@ -33,6 +33,8 @@ def rebase(
     body = merge_three(common_base(here, there), here, there)
     now = fresh.fields()
     target = fields_target(_before(ours.fields(), now), ours.fields(), now, body)
+    if isinstance(target.deleted_at_ms, int):
+        target = replace(target, confirmations=tuple(ours.confirmations().items()))
     text = express([state], target, live=fresh, client_id=client_id).update
     source = rebased_source(None, ours, fresh, [state], client_id)
     repeated = joined([text, source])

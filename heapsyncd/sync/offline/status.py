@@ -1,13 +1,15 @@
-"""Status, search and held deletions from the cache, while no daemon runs."""
+"""Status and held deletions from the cache, while no daemon runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from heapsyncd.cache import heaps, history, holds, pending, problems, search
+from heapsyncd.cache import heaps, history, holds, pending, problems
 from heapsyncd.config import Account
 from heapsyncd.database import Tx
 from heapsyncd.sync.cache_file import cache_path, open_cache
 from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.deletions.lost_folder import ask_for_folder
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.status_report import count
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
@@ -36,22 +38,11 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
     return report.snapshot()
 
 
-async def search_cache(
-    account: Account, state_dir: Path, query: str, heap: str | None, limit: int
-) -> list[search.Hit]:
-    """Return an account's notes that contain all words of the query, best first.
-
-    Raises:
-        FolderTrouble: the cache cannot be read.
-    """
-    if not cache_path(account, state_dir).exists():
-        return []
-    async with await open_cache(account, state_dir) as db:
-        return await db.read(lambda tx: search.find(tx, query, heap, limit))
-
-
 async def cached_deletions(
-    account: Account, state_dir: Path, decision: str | None = None
+    account: Account,
+    state_dir: Path,
+    decision: str | None = None,
+    paths: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return what is held, after storing a decision if given (see ``decisions.held_deletions``).
 
@@ -61,7 +52,21 @@ async def cached_deletions(
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
-        return await held_deletions(db, account.folder, decision)
+        return await held_deletions(db, account.folder, decision, paths)
+
+
+async def ask_for_lost_folder(
+    account: Account, state_dir: Path, wanted: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Store that a heap's folder is to be made again (see ``lost_folder.ask_for_folder``).
+
+    Raises:
+        FolderTrouble: the cache cannot be used, or the folder belongs to another heap.
+    """
+    if not cache_path(account, state_dir).exists():
+        return []
+    async with await open_cache(account, state_dir) as db:
+        return await ask_for_folder(db, account.folder, wanted)
 
 
 def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
@@ -72,6 +77,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         moving = [index.entries[p] for p in sorted(index.moving) if not ignore.match(p, False)]
         count(report, index, holds.of_heap(tx, row.id), problems.load(tx, row.id), moving, {})
         report.notices = history.notices(tx, row.id)
+        report.reviews = len(report.notices)
         report.pending = pending_as_dicts(
             pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
         )

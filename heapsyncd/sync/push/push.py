@@ -5,22 +5,26 @@ committed.
 """
 
 import asyncio
+import heapq
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
+from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError, PeerError, RequestRefused, leaf_errors
 from heapsyncd.ids import BlockId
 from heapsyncd.model import Push, PushResult
-from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.index import Index
+from heapsyncd.sync.heap.offload import offload, share_out
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
+from heapsyncd.sync.layout.placement import folders_from
 from heapsyncd.sync.pull.server_rollback import resend_forgotten
 from heapsyncd.sync.push.oversized import sent_live
 from heapsyncd.tasks import TaskGroup
@@ -32,6 +36,8 @@ INSERT_BATCH = 100
 INSERTS_AT_ONCE = 8
 REFUSED_MOST = 8
 """If this many edits are refused one by one, the cause is not their content."""
+_DEEPEST = 1 << 20
+"""No folder is in so many others."""
 _ITS_CONTENT = frozenset({400, 409, 413, 415, 422})
 
 
@@ -64,6 +70,7 @@ async def push(heap: HeapContext) -> bool:
             _note_pushed(heap, batch)
         refused: dict[BlockId, str] = {}
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
+        results = await _without_moot(heap, results)
         # Note them before the commit: an update received right after it may not include them.
         _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})
         await heap.store(
@@ -140,6 +147,29 @@ async def _put_back(
                 result = PushResult(result.id, "stale", row.sync_version)  # noqa: PLW2901
         out.append(result)
     return out
+
+
+async def _without_moot(heap: HeapContext, results: Sequence[PushResult]) -> list[PushResult]:
+    """Return the results; what is forbidden on a block in the server's trash counts as sent.
+
+    Where this account may only read, nobody can be told that its deletion was confirmed, and
+    nothing else of it is left.
+    """
+    forbidden = [r.id for r in results if r.status == "forbidden"]
+    deleted = [b for b in forbidden if not heap.index.is_live(b)]
+    if not deleted:
+        return list(results)
+    logs = await heap.db.read(lambda tx: [(b, blocks.log(tx, b)) for b in deleted])
+
+    def in_trash(rows: Sequence[blocks.LogRow]) -> bool:
+        try:
+            there = Replica.load([r.data for r in rows if not r.local])
+            return there.fields().deleted_at_ms is not None
+        except BlockError:
+            return False
+
+    moot = await offload(lambda: {b for b, rows in logs if in_trash(rows)})
+    return [replace(r, status="ok") if r.id in moot else r for r in results]
 
 
 async def _send(
@@ -220,16 +250,18 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
 
 async def _unsent(heap: HeapContext) -> list[_Unsent]:
     def read(tx: Tx) -> list[tuple[BlockState, list[blocks.LogRow]]]:
-        found = blocks.dirty(tx, heap.id, BATCH)
+        found = blocks.dirty(tx, first)
         return [(s, [r for r in blocks.log(tx, s.id) if r.local]) for s in found]
 
-    if not heap.index.sendable():
+    first = heapq.nsmallest(BATCH, heap.index.sendable(), key=lambda b: _turn(heap.index, b))
+    if not first:
         return []
     found = await heap.db.read(read)
     if all(len(rows) == 1 for _, rows in found):
         merged: list[bytes | BlockError] = [rows[0].data for _, rows in found]
     else:
-        merged = await offload(lambda: [_merged([r.data for r in rows]) for _, rows in found])
+        several = [[r.data for r in rows] for _, rows in found]
+        merged = await share_out(heap.processes, _merged_each, several, _as_is, _as_is)
     unsent = []
     for (state, rows), update in zip(found, merged, strict=True):
         if isinstance(update, BlockError):
@@ -237,6 +269,26 @@ async def _unsent(heap: HeapContext) -> list[_Unsent]:
         else:
             unsent.append(_Unsent(state, tuple(r.seq for r in rows), update))
     return unsent
+
+
+def _turn(index: Index, block: BlockId) -> tuple[int, BlockId]:
+    """Return a block's place in the order of sending.
+
+    Folders come before what is in them, and deleted ones after it: otherwise other devices would
+    have these notes in the heap's root for a moment.
+    """
+    if index.kind(block) != "folder":
+        return 0, block
+    depth = len(folders_from(index, block))
+    return (depth - _DEEPEST if index.is_live(block) else _DEEPEST - depth), block
+
+
+def _as_is(updates: list[bytes]) -> list[bytes]:
+    return updates
+
+
+def _merged_each(several: Sequence[list[bytes]]) -> list[bytes | BlockError | None]:
+    return [_merged(updates) for updates in several]
 
 
 def _merged(updates: Sequence[bytes]) -> bytes | BlockError:

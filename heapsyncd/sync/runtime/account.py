@@ -13,8 +13,8 @@ import structlog
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import list_places, open_backend
-from heapsyncd.backoff import Lane, first_of
-from heapsyncd.cache import heaps
+from heapsyncd.backoff import Lane, first_of, varied_s
+from heapsyncd.cache import heaps, history
 from heapsyncd.cache.activity import Direction
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.config import Account
@@ -27,11 +27,11 @@ from heapsyncd.errors import (
     SignInRefused,
     TryLater,
 )
-from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Heap, Place
 from heapsyncd.sync.cache_file import cache_path, marks_path, open_cache, recognise
 from heapsyncd.sync.heap import gc_control
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.report import HeapReport, Report, Verdict
@@ -82,6 +82,7 @@ async def mirror_account(
     gc_control.settle()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
+        await db.write(lambda tx: history.trim(tx, now_ms(), account.history))
         at_work = stack.enter_context(AtWork.open(marks_path(account, state_dir)))
         backend = await open_backend(account, db, partial(recognise, db, account))
         await stack.enter_async_context(backend)
@@ -124,7 +125,7 @@ class AccountMirror:
         self._end = asyncio.Event()
         self._listing = Listing()
         self._last_sync = LastSync(db, report, is_told=not once)
-        self._claimed: list[HeapFolder] = []
+        self._opened: list[HeapContext] = []
         self._suspends = SuspendDetector()
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
@@ -138,8 +139,8 @@ class AccountMirror:
         self._end.set()
         self._listing.begins()
         self._listing.ended()
-        for disk in self._claimed:
-            await disk.close()
+        for heap in self._opened:
+            await heap.close()
 
     async def run(self) -> None:
         """Mirror until stopped, whether or not the server can be reached."""
@@ -170,7 +171,8 @@ class AccountMirror:
                         )
                     self._ready()
                 self._listing.ended(failure)
-                again_s = lane.pause_s() if lane.failures else self._timing.heaps_again_s
+                every_s = varied_s(self._timing.heaps_again_s)
+                again_s = lane.pause_s() if lane.failures else every_s
                 await self._rest(again_s, self._listing.asked, *lane.wake_events())
             self._at_work.end()
             self._end.set()
@@ -299,7 +301,7 @@ class AccountMirror:
             log.warning("could not open heap", heap=heap.title, reason=str(error))
             self._ready()
             return
-        self._claimed.append(state.disk)
+        self._opened.append(state)
         is_live = self._backend.dialect.live and not self._once
         mirror = HeapMirror(
             state,

@@ -12,10 +12,12 @@ from heapsyncd.config import Account
 from heapsyncd.database import Database
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.deletions.decisions import held_deletions
+from heapsyncd.sync.deletions.lost_folder import ask_for_folder
 from heapsyncd.sync.edits.restore import restore
+from heapsyncd.sync.edits.undo import undo
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
-from heapsyncd.sync.report import Report, RestoreRequest, Verdict
+from heapsyncd.sync.report import Report, RestoreRequest, UndoRequest, Verdict
 from heapsyncd.sync.runtime.full_pass import Listing, late, moved
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.transfers.on_demand import fetch
@@ -44,14 +46,28 @@ class AccountCommands:
     settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
     stops: tuple[asyncio.Event, ...]
 
-    async def deletions(self, decision: str | None) -> list[dict[str, Any]]:
+    async def deletions(
+        self, decision: str | None, paths: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Store a decision on held deletions, if given, and return what is held.
 
         The heaps carry a decision out at once.
         """
-        found = await held_deletions(self.db, self.account.folder, decision)
+        found = await held_deletions(self.db, self.account.folder, decision, paths)
+        for mirror in self.mirrors.values():
+            mirror.state.holds.is_asked = True
+            mirror.state.wake.publish.set()
+        return found
+
+    async def restore_folder(self, wanted: Sequence[str]) -> list[dict[str, Any]]:
+        """Store that a heap's lost folder is to be made again.
+
+        The heap does it at once; one that could not be opened without is opened again.
+        """
+        found = await ask_for_folder(self.db, self.account.folder, wanted)
         for mirror in self.mirrors.values():
             mirror.state.wake.publish.set()
+        self.listing.asked.set()
         return found
 
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -70,6 +86,10 @@ class AccountCommands:
             for mirror in self.mirrors.values()
             for item in await restore(mirror.state, wanted)
         ]
+
+    async def undo(self, wanted: UndoRequest) -> list[dict[str, Any]]:
+        """Undo this device's recent edits (see ``edits.undo``)."""
+        return [one for m in self.mirrors.values() for one in await undo(m.state, wanted)]
 
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""

@@ -9,16 +9,17 @@ from typing import Final
 
 import structlog
 
-from heapsyncd.backoff import first_of
+from heapsyncd.backoff import first_of, varied_s
 from heapsyncd.cache import heaps
 from heapsyncd.config import Live
 from heapsyncd.errors import FolderTrouble, TryLater
 from heapsyncd.folder.watch import watch
-from heapsyncd.sync.deletions.holds import carry_out, release_obsolete
+from heapsyncd.sync.deletions import carry_out, holds
+from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
-from heapsyncd.sync.publish import audit_notes, publish
+from heapsyncd.sync.publish import publish
 from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.log_compaction import compact_logs
@@ -27,8 +28,8 @@ from heapsyncd.sync.pull.retry_problems import retry_problems
 from heapsyncd.sync.push.oversized import check_oversized
 from heapsyncd.sync.push.push import push, unsent
 from heapsyncd.sync.runtime.retry import RetryPolicy
+from heapsyncd.sync.scan.audit import audit_notes, missed
 from heapsyncd.sync.scan.scanner import Scanner
-from heapsyncd.sync.scan.watch_audit import missed
 from heapsyncd.sync.transfers.transfers import transfer
 from heapsyncd.tasks import TaskGroup
 
@@ -225,7 +226,7 @@ class HeapMirror:
                 await retry_problems(self.state)
                 await audit_notes(self.state)
                 await compact_logs(self.state.db, self.state.id, self.state.lock)
-                self.state.tidy()
+                await self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).
             again = timing.trouble_again_s if self.state.problems.wait() else timing.audit_s
@@ -238,11 +239,8 @@ class HeapMirror:
 
     async def _scan_and_publish(self) -> None:
         state, first = self.state, not self.first_scan_done
-        if await state.disk.marker() != state.id:
-            raise FolderTrouble(
-                f"{state.disk.root} has no .heapsyncd marker of this heap. Is the disk mounted?"
-                " Nothing is treated as deleted until the marker is back."
-            )
+        if await check_folder(state):
+            self.scanner.start_over()
         if state.wake.scan_all:
             state.wake.scan_all = False
             self.scanner.hint((), everything=True)
@@ -250,13 +248,13 @@ class HeapMirror:
         again: set[str] = set()
         shut = state.problems.unread("scan")
         with state.problems.new_pass("write"):
-            decided = await carry_out(state, again)
+            decided = await carry_out.carry_out(state, again)
             await (self.scanner.scan_first() if first else self.scanner.scan())
             if first:
                 # Before publishing: a new version may read files otherwise than an older one.
                 await reread_once(state)
             wrote = await publish(state, again, everything=first) or decided
-            await release_obsolete(state)
+            await holds.release_obsolete(state)
             async with state.lock:
                 await update_placeholders(state)
         if shut - state.problems.unread("scan"):
@@ -310,7 +308,7 @@ class HeapMirror:
             if news or asked or not worked:
                 await self.state.count()
             if worked:
-                pause_s = self.poll_interval_s
+                pause_s = varied_s(self.poll_interval_s)
                 if news:
                     pause_s = min(self.state.timing.moving_s, pause_s)
                 if self.state.account.waited_for:

@@ -14,6 +14,9 @@ from heapsyncd.database import Database
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.names import collision_key, safe_name, unique
 from heapsyncd.model import Heap
+from heapsyncd.processes import Processes, spare_cores
+from heapsyncd.sync.deletions.lost_folder import check_folder
+from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.layout.heap_folder import find_folder
@@ -33,10 +36,11 @@ async def open_heap(
     heap: Heap,
     at_work: AtWork,
     timing: Timing = DEFAULT,
+    folder: type[HeapFolder] = HeapFolder,
 ) -> HeapContext:
     """Return the context of a heap, its folder claimed, and created if it was never mirrored.
 
-    The caller closes the context's ``disk``, which releases the folder.
+    The caller closes the context, which releases the folder.
 
     Raises:
         FolderTrouble: the folder cannot be used.
@@ -51,21 +55,24 @@ async def open_heap(
         if not backend.dialect.at_root:
             name = await _choose_folder(account, heap, rows.values())
         row = HeapRow(heap.id, heap.title, name, 0, mirrored=False, source=account.source)
-    disk = HeapFolder(account.folder / row.folder)
+    disk = folder(account.folder / row.folder)
     if not row.mirrored:
         await disk.create(heap.id, heap.title)
     await db.write(lambda tx: heaps.save(tx, row))
-    await disk.claim(heap.id)
+    processes = Processes(spare_cores) if account.processes == "auto" else Processes()
     try:
-        await disk.clear_temps()
         heap_report = HeapReport(heap.id, heap.title, str(disk.root))
         state = HeapContext(
             heap.id, db, disk, backend, heap_report, report, at_work, timing, carries,
-            account.line_breaks, backend.dialect,
+            account.line_breaks, backend.dialect, account.history,
+            None if account.seed is None else Confirmer.of(account.seed), processes,
         )  # fmt: skip
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
+        await check_folder(state)
+        await disk.claim(heap.id)
+        await disk.clear_temps()
     except BaseException:
         await disk.close()
         raise

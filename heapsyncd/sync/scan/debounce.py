@@ -46,6 +46,12 @@ class Debounce:
         self.paths.update(paths)
         self.everything = self.everything or everything
 
+    def start_over(self) -> None:
+        """Forget what was seen, and scan the whole folder: it is another one now."""
+        for seen in (self._due, self._seen, self._waiting):
+            seen.clear()
+        self.everything = True
+
     def rescan_soon(self, paths: Iterable[str]) -> None:
         """Scan these paths soon: they changed while they were being processed.
 

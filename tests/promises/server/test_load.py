@@ -26,7 +26,7 @@ from heapsyncd.server.data import Stored
 from heapsyncd.server.large_documents import LargeDocuments, carry_out
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.wire import hocuspocus as hp
-from tests.bench.loop import watched
+from tests.bench.measure import watched
 from tests.server.rig import (
     Client,
     Clock,

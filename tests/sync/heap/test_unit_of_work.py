@@ -25,7 +25,7 @@ from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.report import HeapReport, Report
 
 HEAP = HeapId("01HEAP00000000000000000000")
-FOLDER, NOTE, OTHER = (BlockId(f"01BLOCK000000000000000000{k}") for k in range(3))
+FOLDER, NOTE, OTHER, NEW = (BlockId(f"01BLOCK000000000000000000{k}") for k in range(4))
 
 
 class Connection(sqlite3.Connection):
@@ -123,6 +123,40 @@ async def test_places_stay_when_only_a_mark_changed(heap: HeapContext) -> None:
     heap.layout.rearrange = False
     await heap.store(lambda change: change.update(NOTE, stale=1))
     assert not heap.layout.rearrange
+
+
+@pytest.mark.parametrize(
+    ("path", "title", "folder", "moves"),
+    [
+        ("New.md", "New", None, False),
+        ("Place/New.md", "New", FOLDER, False),
+        ("New.md", "Other", None, True),
+        ("New.md", "New", FOLDER, True),
+        ("Place/New.md", "New", None, True),
+        ("Place/BOAT.md", "BOAT", FOLDER, True),
+        (None, "New", None, True),
+    ],
+)
+async def test_a_new_file_that_is_in_its_place_moves_nothing(
+    heap: HeapContext,
+    path: str | None,
+    title: str,
+    folder: BlockId | None,
+    moves: bool,
+) -> None:
+    """A note that is created here costs the same in a heap of any size: no other path is worked
+    out. A title, a folder or a name of another note that asks for another path does.
+    """
+    boat = [EntryRow("Place", FOLDER, "folder"), EntryRow("Place/Boat.md", NOTE, "note")]
+    await heap.store(lambda change: change.save(boat))
+    heap.layout.rearrange = False
+
+    def create(change: Change) -> None:
+        change.insert(BlockState(NEW, HEAP, "document", title=title, folder_id=folder))
+        change.save([EntryRow(path, NEW, "note")] if path else [])
+
+    await heap.store(create)
+    assert heap.layout.rearrange is moves
 
 
 async def test_memory_stays_when_a_statement_fails(

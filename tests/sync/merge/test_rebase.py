@@ -65,3 +65,14 @@ def test_fields() -> None:
     untitled = Log([])
     untitled.edit(BACKUP)
     assert told(untitled, untitled, there).fields().title == "Note"
+
+
+def test_a_confirmed_deletion_stays_confirmed() -> None:
+    """One's other devices are told on the earlier document too, whether it was sent or not."""
+    here, there = begun(BACKUP), begun(BACKUP)
+    unsent = Log(list(here.updates))
+    unsent.edit(deleted_at_ms=7, confirmations=(("me", "code"),))
+    for acknowledged in (here, unsent):
+        done = told(acknowledged, unsent, there)
+        assert done.fields().deleted_at_ms == 7
+        assert done.confirmations() == {"me": "code"}

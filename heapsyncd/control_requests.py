@@ -1,0 +1,110 @@
+"""What the control socket's requests ask of the running accounts."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from heapsyncd import control
+from heapsyncd.errors import FolderTrouble
+from heapsyncd.sync.report import Commands, Report, RestoreRequest, UndoRequest
+
+TELL_EVERY_S: Final = 0.2
+"""How often a command that waits for longer work hears of its progress."""
+
+T = TypeVar("T")
+
+
+def handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handler]:
+    """Return the answers to the control socket's requests."""
+
+    async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        with contextlib.suppress(FolderTrouble):  # an unreadable cache is reported already
+            await recount(arguments)
+        return {"accounts": [report.snapshot() for report in reports()]}
+
+    def running() -> list[tuple[str, Commands]]:
+        return [(r.name, r.commands) for r in reports() if r.commands is not None]
+
+    async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        decision, paths = arguments.get("decision"), arguments.get("paths")
+        return {
+            "accounts": [
+                {"name": name, "heaps": await commands.deletions(decision, paths)}
+                for name, commands in running()
+            ]
+        }
+
+    async def restore_folder(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        wanted = [str(name) for name in arguments.get("wanted", [])]
+        return {name: await commands.restore_folder(wanted) for name, commands in running()}
+
+    async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
+        paths = [str(p) for p in arguments.get("paths", [])]
+        return [found for _, commands in running() for found in await commands.fetch(paths)]
+
+    async def recount(_arguments: Mapping[str, Any]) -> None:
+        await recount_all(reports())
+
+    return {
+        "status": status,
+        "deletions": deletions,
+        "restore_folder": restore_folder,
+        "fetch": fetch,
+        "recount": recount,
+    }
+
+
+async def recount_all(reports: Iterable[Report]) -> None:
+    """Update the reports of all running accounts from their caches and folders."""
+    for commands in [r.commands for r in reports if r.commands is not None]:
+        await commands.recount()
+
+
+def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:
+    """Return the answers to requests that may concern many files."""
+
+    def commands() -> list[Commands]:
+        return [r.commands for r in reports() if r.commands is not None]
+
+    async def restore(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = RestoreRequest(
+            tuple(str(p) for p in arguments.get("paths", [])),
+            arguments.get("number"),
+            bool(arguments.get("trash")),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.restore(wanted)]
+
+        return await telling(work(), tell)
+
+    async def undo(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
+        wanted = UndoRequest(
+            int(arguments["since_ms"]),
+            tuple(str(p) for p in arguments.get("paths", [])),
+            bool(arguments.get("preview")),
+        )
+
+        async def work() -> list[dict[str, Any]]:
+            return [found for one in commands() for found in await one.undo(wanted)]
+
+        return await telling(work(), tell)
+
+    return {"restore": restore, "undo": undo}
+
+
+async def telling(
+    work: Coroutine[Any, Any, T], tell: control.Tell, news: Callable[[], Any] = lambda: None
+) -> T:
+    """Return the result of work; tell the news again and again, and cancel it if nobody hears."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await tell(news())
+            await asyncio.wait((task,), timeout=TELL_EVERY_S)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

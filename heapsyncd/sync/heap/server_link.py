@@ -1,0 +1,53 @@
+"""What a heap's mirror knows of the server."""
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+
+from heapsyncd.backends.contract import LiveFeed
+from heapsyncd.ids import BlockId
+from heapsyncd.sync.heap.recent_acks import RecentAcks
+
+
+@dataclass
+class ServerLink:
+    """What is known of the server: whether its news was received, and up to when."""
+
+    current: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the server can be reached and its news since then was received.
+
+    Nothing is sent before that, on any path: a deletion has to be known before an edit is pushed
+    over it, and an edit before a deletion is."""
+    was_current: bool = False
+    """Whether its news was received in this run."""
+    files_wait: bool = False
+    """Whether new files wait to be scanned again once its news was received."""
+    breaks: int = 0
+    """How often the server was lost; news requested before the last time is outdated."""
+    cursor_ms: int | None = None
+    """How far the delta feed was read; the stored cursor may be behind by empty pages."""
+    in_doubt: bool = True
+    """Whether the server may have been rolled back since it was last heard."""
+    doubted: set[BlockId] = field(default_factory=set)
+    """Blocks of which the server may lack what it acknowledged.
+
+    The next pull asks for their full states."""
+    in_trash: set[BlockId] = field(default_factory=set)
+    """Blocks in the server's trash that the cache does not know."""
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a push chooses what to send, and while updates are received.
+
+    An update is merged according to what of ours others can have."""
+    recent_acks: RecentAcks = field(default_factory=RecentAcks)
+    live: LiveFeed | None = None
+    """The live connection, while there is one."""
+    follows_all: bool = False
+    """Whether every note is followed over it."""
+    oversized_at_s: float = math.inf
+    """When to check for oversized edits again, in monotonic seconds (``oversized``)."""
+    oversized_tries: int = 0
+
+    def lost(self) -> None:
+        """Note that the server was lost: its news is not known until it is received again."""
+        self.current.clear()
+        self.breaks += 1

@@ -1,0 +1,283 @@
+"""Each goal of speed beside its floor or peer, taken in the same run, in turn.
+
+``python -m tests.bench.table``, from the project's root. A round measures the mirror (the embedded
+server and two devices, ``tests.bench.bench_mirror``) and each peer with the same notes, in an
+order that turns; a line shows medians over all rounds with the least and the most, the ratio of
+each round's pair, and the goal. What is not installed is named with its lines. Only ratios of one
+run mean anything on a shared machine, and only on a journalled disk (``--dir``): look at the
+spread, and at the machine's own speed, which stands below the table.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.bench import bench_transfers
+from tests.bench.bench_mirror import BURST, PHASES, Bench
+from tests.bench.folders import spread
+from tests.bench.mirror_floor import Floor
+from tests.bench.notes import heap_of_notes
+from tests.bench.peers import Found, NodeMirror, Peer, Rsync, Syncthing, present
+
+FEW: Final = 100
+"""Figures of so many notes stand beside those of all of them."""
+OURS: Final = "mirror"
+_PROBE: Final = "machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One line.
+
+    Args:
+        name: of what is measured.
+        key: of the figure, ours and the other's.
+        unit: of both.
+        beside: whose figure stands beside ours; None: the goal is a figure of its own.
+        most: the goal, a ratio or a figure; ``further``: the next one.
+        least: it is a goal to reach, not to stay below.
+    """
+
+    name: str
+    key: str
+    unit: str
+    beside: str | None
+    most: float
+    further: float | None = None
+    least: bool = False
+
+    def is_reached(self, value: float) -> bool:
+        """Whether a ratio, or a figure, is as good as the goal."""
+        return value >= self.most if self.least else value <= self.most
+
+
+NODE, SYNCTHING, RSYNC = NodeMirror.name, Syncthing.name, Rsync.name
+HERE_FEW: Final = f"{FEW} notes"
+EDIT: Final = "an edit"
+ONE_PUT: Final = "one streamed PUT"
+SERVER: Final = "server's minimum"
+GOALS: Final = (
+    Goal("first mirror", "first mirror", "s", NODE, 1.0, 0.2),
+    Goal("first upload", "first upload", "s", SYNCTHING, 2.0),
+    Goal(f"{BURST:,} files at once", "at once", "s", SYNCTHING, 1.0, 1 / 3),
+    Goal("save, other folder, p95", "save p95", "ms", SYNCTHING, 1 / 15),
+    Goal("save, other folder, p50", "save p50", "ms", HERE_FEW, 1.25),
+    Goal("new note, other folder, p50", "new p50", "ms", EDIT, 1.0),
+    Goal("memory at rest", "memory at rest", "MB", None, 110),
+    Goal("memory, first upload", "memory, upload", "MB", None, 160),
+    Goal("memory, first mirror", "memory, mirror", "MB", None, 160),
+    Goal("restart after imports", "restart", "s", RSYNC, 2.0),
+    Goal("imports, processor", "imports", "s", None, 0.35),
+    Goal("idle, share of a core", "idle", "%", NODE, 1 / 20),
+    Goal("back live after a restart", "live again", "s", SERVER, 1.5),
+    Goal("contents, upward", "contents", "MB/s", ONE_PUT, 0.9, least=True),
+    Goal("loop stood still, upload", "loop, upload", "ms", None, 100),
+    Goal("loop stood still, mirror", "loop, mirror", "ms", None, 100),
+    Goal("status, upload", "status, upload", "ms", None, 200),
+    Goal("status, mirror", "status, mirror", "ms", None, 200),
+    Goal("first note there", "first note", "s", None, 1.0),
+)
+
+Round = Mapping[str, Found]
+"""The figures of one round, by whose they are."""
+
+
+class Mirror:
+    """The product, with the phases that the goals are about."""
+
+    name: Final = OURS
+
+    def __init__(self, notes: Mapping[str, str], options: argparse.Namespace) -> None:
+        self._notes = notes
+        self._options = options
+
+    def measure(self, base: Path) -> dict[str, Found]:
+        """Ours, and what stands beside it from the same devices."""
+        some = {path: self._notes[path] for path in spread(list(self._notes), FEW)}
+        few = self._run(base / "few", some, ["upload", "mirror", "saves"])
+        all_ = self._run(
+            base / "all",
+            self._notes,
+            ["upload", "mirror", "saves", "new", "burst", "idle", "restart", "server"],
+        )
+        return {
+            OURS: all_ | {"imports": _imports_s()},
+            SERVER: {"live again": all_.pop("least")},
+            HERE_FEW: {"save p50": few["save p50"]},
+            EDIT: {"new p50": all_["save p50"]},
+        }
+
+    def _run(self, base: Path, notes: Mapping[str, str], phases: Sequence[str]) -> Found:
+        base.mkdir()
+        bench = Bench(base, notes, Floor(), self._options)
+        try:
+            for name in phases:
+                PHASES[name](bench)
+            rest = max(bench.processes[r].now_mb() for r in ("sender", "receiver"))
+            bench.check()
+        finally:
+            bench.close()
+        found = {f.name: f for f in bench.found}
+        upload, mirror, saved = (
+            found[n] for n in ("first upload", "first mirror", "one word saved")
+        )
+        ours = {
+            "first upload": upload.wall_s or 0.0,
+            "first mirror": mirror.wall_s or 0.0,
+            "memory, upload": upload.peak_mb["sender"],
+            "memory, mirror": mirror.peak_mb["receiver"],
+            "save p50": saved.latency_ms["in the other folder"]["p50"],
+            "save p95": saved.latency_ms["in the other folder"]["p95"],
+            "memory at rest": rest,
+            "first note": mirror.waits_ms["the first note was there after"] / 1000,
+        }
+        for key, phase in (("upload", upload), ("mirror", mirror)):
+            ours[f"loop, {key}"] = phase.waits_ms["the loop stood still for at most"]
+            ours[f"status, {key}"] = phase.waits_ms["`status` answered within"]
+        if "new" in phases:
+            idle, restart = found["idle"], found["restart, no change"]
+            again = found["server restarted"]
+            share = max(idle.processor_s[r] for r in ("sender", "receiver")) / (idle.wall_s or 1)
+            ours |= {
+                "new p50": found["a new note"].latency_ms["in the other folder"]["p50"],
+                "at once": found["changed at once"].wall_s or 0.0,
+                "idle": share * 100,
+                "live again": again.wall_s or 0.0,
+                "least": again.waits_ms["two bare clients open all notes within"] / 1000,
+                "restart": restart.waits_ms["in sync after its imports, within"] / 1000,
+            }
+        return ours
+
+
+def _imports_s() -> float:
+    """Processor time of what `heapsyncd run` imports, beside Python's own start."""
+
+    def taken(code: str) -> float:
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
+
+    run = "import heapsyncd.cli.main, heapsyncd.daemon"
+    return statistics.median(taken(run) for _ in range(3)) - taken("pass")
+
+
+def _machine() -> Found:
+    """How fast the machine is right now."""
+    started = time.perf_counter()
+    sum(k & 7 for k in range(1_000_000))
+    return {"loop": (time.perf_counter() - started) * 1000}
+
+
+def contents(base: Path, rounds: int) -> list[dict[str, Found]]:
+    """Uploads of 64 MiB, each beside one streamed PUT."""
+    mb = 64
+    clock = asyncio.run(bench_transfers.measure(base, mb, rounds))
+    pairs = zip(clock.up, clock.one_put, strict=True)
+    return [
+        {OURS: {"contents": mb / mine}, ONE_PUT: {"contents": mb / other}} for mine, other in pairs
+    ]
+
+
+def rounds_of(options: argparse.Namespace) -> tuple[list[Round], dict[str, str]]:
+    """The figures of all rounds, and what could not be measured here."""
+    notes = heap_of_notes(options.notes, options.seed)
+    wanted: list[Peer] = [
+        NodeMirror(notes, options.idle), Syncthing(notes, options.saves), Rsync(notes)
+    ]  # fmt: skip
+    peers, absent = present(wanted)
+    ours, found = Mirror(notes, options), list[Round]()
+    for k in range(options.rounds):
+        works: list[Callable[[Path], dict[str, Found]]] = [ours.measure]
+        works += [lambda base, p=peer: {p.name: p.measure(base)} for peer in peers]  # type: ignore[misc]
+        figures: dict[str, Found] = {_PROBE: _machine()}
+        for work in works if k % 2 == 0 else reversed(works):
+            os.sync()  # nobody pays for what the one before wrote
+            with tempfile.TemporaryDirectory(prefix="heapsyncd-bench-", dir=options.dir) as base:
+                figures |= work(Path(base))
+            print(f"round {k + 1} of {options.rounds}: {', '.join(figures)}", file=sys.stderr)
+        found.append(figures)
+    with tempfile.TemporaryDirectory(prefix="heapsyncd-bench-", dir=options.dir) as base:
+        found += contents(Path(base), options.rounds)
+    return found, absent
+
+
+def show(found: Sequence[Round], absent: Mapping[str, str]) -> None:
+    """Print the table."""
+    print(f"\n{'':28}{'here':>22}   {'beside':46}{'ratio':>20}   goal")
+    for goal in GOALS:
+        print(_line(goal, found, absent))
+    loops = [r[_PROBE]["loop"] for r in found if _PROBE in r]
+    print(
+        f"\nA loop of a million steps took {_spread(loops)} ms on {os.cpu_count()} cores"
+        f" (load {os.getloadavg()[0]:.1f}): only ratios of one run can be compared."
+    )
+
+
+def _line(goal: Goal, found: Sequence[Round], absent: Mapping[str, str]) -> str:
+    ours = [r[OURS][goal.key] for r in found if goal.key in r.get(OURS, {})]
+    sign = ">=" if goal.least else "<="
+    wanted = f"{sign} {goal.most:.3g}"
+    if goal.further is not None:
+        wanted += f", then {goal.further:.2g}"
+    here = f"{goal.name:28}{_spread(ours):>17} {goal.unit:4}"
+    if goal.beside is None:
+        return f"{here}   {'':46}{'':>20}   {wanted} {goal.unit}{_verdict(goal, ours)}"
+    pairs = [
+        (r[OURS][goal.key], r[goal.beside][goal.key])
+        for r in found
+        if goal.key in r.get(OURS, {}) and goal.key in r.get(goal.beside, {})
+    ]
+    if not pairs:
+        reason = absent.get(goal.beside, "not measured in this run")
+        return f"{here}   missing: {goal.beside}: {reason}; goal {wanted}"
+    ratios = [mine / other if other else float("inf") for mine, other in pairs]
+    beside = f"{goal.beside} {_spread([other for _, other in pairs])} {goal.unit}"
+    return f"{here}   {beside:46}{_spread(ratios):>20}   {wanted}{_verdict(goal, ratios)}"
+
+
+def _verdict(goal: Goal, values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    return "   reached" if goal.is_reached(statistics.median(values)) else "   NOT REACHED"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Median, least and most."""
+    if not values:
+        return "-"
+    three = (statistics.median(values), min(values), max(values))
+    median, least, most = (f"{v:.3g}" if v < 1000 else f"{v:,.0f}" for v in three)
+    return f"{median} ({least}..{most})"
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--notes", type=int, default=1000, help="how many: 1000, 10000, 50000")
+    parser.add_argument("--rounds", type=int, default=5, help="how many pairs of each")
+    parser.add_argument("--saves", type=int, default=20, help="how many words are saved singly")
+    parser.add_argument("--idle", type=float, default=60.0, help="seconds of rest")
+    parser.add_argument("--seed", type=int, default=1, help="of the notes")
+    parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    options = parser.parse_args(namespace=argparse.Namespace(count=False))
+    bench_transfers.hush()
+    found, absent = rounds_of(options)
+    show(found, absent)
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What was done on a device is taken back; what others did since stays."""
+
+import time
+from pathlib import Path
+
+from heapsyncd.sync.offline.versions import undo_alone
+from heapsyncd.sync.report import UndoRequest
+from tests.sync.rig import Device, World
+
+
+async def undo(
+    device: Device, since_ms: int, *paths: Path, preview: bool = False
+) -> list[tuple[str, str, str]]:
+    """Undo; what was done with each path: the action, and the reason or the new path."""
+    wanted = UndoRequest(since_ms, tuple(map(str, paths)), preview)
+    done = await undo_alone(device.account, device.base / "state", wanted)
+
+    def short(path: str) -> str:
+        return path.removeprefix(f"{device.root}/")
+
+    return [(short(d["path"]), d["action"], d["reason"] or short(d["to"])) for d in done]
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def edit(device: Device, path: str, old: str, new: str) -> None:
+    text = (device.root / path).read_text()
+    assert old in text
+    (device.root / path).write_text(text.replace(old, new))
+
+
+async def test_our_edits_go_and_theirs_stay(world: World) -> None:
+    """Of several notes, of one line too; also what no pass has read yet."""
+    device = world.device()
+    block = await world.add("Note", "The old boat.\n\nlast\n")
+    other = await world.add("Other", "kept\n")
+    await device.synced()
+    began = now_ms()
+    edit(device, "Note.md", "old", "red")
+    await device.synced()
+    await world.change(block, body="The red boat sails.\n\nlast and theirs\n")
+    await world.change(other, body="kept, and theirs\n")
+    await device.synced()
+    edit(device, "Note.md", "last", "ours and last")
+    shown = await undo(device, began, preview=True)
+    assert shown == [("Note.md", "text", "")]
+    assert device.notes()["Note.md"] == "The red boat sails.\n\nours and last and theirs\n"
+    assert await undo(device, began) == shown
+    await device.synced()
+    expected = {"Note.md": "The old boat sails.\n\nlast and theirs\n"}
+    assert device.notes() == expected | {"Other.md": "kept, and theirs\n"}
+    assert await world.text(block) == "The old boat sails.\nlast and theirs"
+    assert await undo(device, began) == []
+
+
+async def test_lines_of_both_stay(world: World) -> None:
+    """Where both wrote the same words, nothing of theirs is touched, and that is said."""
+    device = world.device()
+    block = await world.add("Note", "red\n\nlast\n")
+    await device.synced()
+    began = now_ms()
+    edit(device, "Note.md", "red", "blue")
+    edit(device, "Note.md", "last", "ours")
+    await device.synced()
+    await world.change(block, body="green\n\nours\n")
+    await device.synced()
+    done = await undo(device, began)
+    reason = "lines that were changed elsewhere since stay as they are"
+    assert done == [("Note.md", "text", reason)]
+    assert device.notes() == {"Note.md": "green\n\nlast\n"}
+
+
+async def test_notes_and_names_go_back(world: World) -> None:
+    """New notes go to the trash, deleted ones come back, names and places return; the rest is
+    named. Doing it again does nothing.
+    """
+    device = world.device()
+    folder = await world.add_named("folder", "Projects")
+    moved = await world.add("Moved", "moved\n", add_tags=frozenset({folder}))
+    renamed = await world.add("Renamed", "renamed\n")
+    deleted = await world.add("Deleted", "deleted\n")
+    theirs = await world.add("Theirs", "text\n")
+    await device.synced()
+    began, root = now_ms(), device.root
+    (root / "New.md").write_text("new\n")
+    (root / "New.assets").mkdir()
+    (root / "New.assets" / "plan.pdf").write_bytes(b"plan")
+    (root / "Shared.md").write_text("new\n")
+    (root / "photo.jpg").write_bytes(b"photo")
+    (root / "Renamed.md").rename(root / "Other name.md")
+    (root / "Projects" / "Moved.md").rename(root / "Moved.md")
+    (root / "Theirs.md").rename(root / "Ours.md")
+    (root / "Deleted.md").unlink()
+    await device.synced()
+    await world.change(device.id_of("Shared.md"), body="new and theirs\n")
+    await world.change(theirs, title="Theirs again")
+    await device.synced()
+    edit(device, "Other name.md", "renamed", "edited")
+    await device.synced()
+    expected = [
+        ("Deleted.md", "back", ""),
+        ("Moved.md", "name", "Projects/Moved.md"),
+        ("New.md", "trash", ""),
+        ("Other name.md", "name", "Renamed.md"),
+        ("Shared.md", "left", "it is new, and was edited elsewhere since"),
+        ("Theirs again.md", "left", "it was renamed elsewhere, too"),
+        ("photo.jpg", "left", "only notes are changed back"),
+    ]
+    shown = await undo(device, began, preview=True)
+    assert sorted(shown) == sorted([*expected, ("Other name.md", "text", "")])
+    assert sorted(await undo(device, began)) == sorted([*expected, ("Renamed.md", "text", "")])
+    await device.synced()
+    assert device.notes() == {
+        "Deleted.md": "deleted\n",
+        "Projects/Moved.md": "moved\n",
+        "Renamed.md": "renamed\n",
+        "Shared.md": "new and theirs\n",
+        "Theirs again.md": "text\n",
+    }
+    assert not (root / "New.assets").exists()
+    assert (root / "photo.jpg").exists()
+    ids = {"Deleted.md": deleted, "Projects/Moved.md": moved, "Renamed.md": renamed}
+    assert {path: device.id_of(path) for path in ids} == ids
+    assert {action for _, action, _ in await undo(device, began)} == {"left"}
+
+
+async def test_only_what_is_asked_for(world: World) -> None:
+    """A note, a directory, or a heap; nothing of another heap's folder."""
+    device = world.device()
+    folder = await world.add_named("folder", "Projects")
+    await world.add("A", "one\n")
+    await world.add("B", "one\n", add_tags=frozenset({folder}))
+    await world.add("C", "one\n")
+    await device.synced()
+    began = now_ms()
+    for path in ("A.md", "Projects/B.md", "C.md"):
+        edit(device, path, "one", "two")
+    for scope, expected in (
+        (device.root.with_name("Elsewhere"), []),
+        (device.root / "A.md", ["A.md"]),
+        (device.root / "Projects", ["Projects/B.md"]),
+        (device.root, ["C.md"]),
+    ):
+        assert [path for path, _, _ in await undo(device, began, scope)] == expected
+    assert set(device.notes().values()) == {"one\n"}
