@@ -359,12 +359,12 @@ class Index:
                 return name
         return None
 
-    def namesakes(self, path: str) -> set[BlockId]:
-        """Return the blocks that links may name otherwise when this path comes or goes.
+    def namesakes(self, file_name: str) -> set[BlockId]:
+        """Return the blocks that links may name otherwise when a file of this name comes or goes.
 
         Of more than two notes with one name, only one that needs no path can be.
         """
-        name = last_part(link_path(path))
+        name = link_path(file_name)
         alike = self._by_stem.get(collision_key(name), set())
         if sum(1 for b in alike if self.kind(b) != "folder") <= 2:
             return set(alike)
