@@ -26,7 +26,14 @@ SETTLE_S: Final = 1.0
 """Beside a daemon, what is found counts if it is found again after this."""
 
 
-@click.command("check")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd check
+  heapsyncd check --offline
+  heapsyncd check --repair && heapsyncd sync"""
+
+
+@click.command("check", epilog=EXAMPLES)
 @click.option("--repair", is_flag=True, help="Repair what can be repaired; nothing is lost.")
 @click.option("--offline", is_flag=True, help="Do not ask the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -40,12 +47,6 @@ def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> 
     only to compare with the server.
 
     Exits with 0 if nothing is damaged, and with 6 if something is, or stays so after --repair.
-
-    \b
-    Examples:
-      heapsyncd check
-      heapsyncd check --offline
-      heapsyncd check --repair && heapsyncd sync
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level or "error")

@@ -24,7 +24,7 @@ async def test_help_lists_the_commands(device: Device) -> None:
     assert done.code == 0
     assert all(f"\n  {name} " in done.out for name in COMMANDS)
     assert "3 not signed in" in done.out
-    assert "6 damage found" in done.out
+    assert "6 `check` found damage" in done.out
     assert (await device("--version")).out == f"heapsyncd, version {__version__}\n"
 
 
