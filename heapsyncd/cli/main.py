@@ -57,7 +57,7 @@ COMMANDS: Final = {
 
 EXIT_CODES: Final = """\b
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not signed in or refused,
-4 server unreachable, 5 another daemon holds this state, 6 `check` found damage.
+4 server unreachable, 5 another daemon holds this state, 6 damage found.
 
 Answers for people go to stdout, everything else to stderr. NO_COLOR and TERM=dumb are heeded."""
 EXCLUSIVE: Final = "--verbose and --quiet exclude each other; give one of them."

@@ -158,7 +158,8 @@ async def test_no_core_dump_holds_the_key(device: Device, server: Server) -> Non
     [
         ["status"], ["activity"], ["search", "deck"], ["links", "Boat.md"],
         ["backlinks", "Boat.md"], ["history", "Boat.md"], ["trash"], ["deletions"],
-        ["explain", "Boat.md"],
+        ["history", "Boat.md", "--diff"], ["log"], ["undo", "--since", "1h", "--dry-run"],
+        ["explain", "Boat.md"], ["check"], ["doctor"],
     ],
 )  # fmt: skip
 def test_what_json_holds_is_described(library: Device, words: list[str]) -> None:
