@@ -206,8 +206,9 @@ class Change:
         saved = (e for e in self._entries.values() if e is not None and e.role in PLACED_ROLES)
         now = {e.block_id: e.path for e in saved}
         paths = {b: (index.path_of.get(b), now.get(b)) for b in found | now.keys()}
-        names = {last_part(p) for ends in paths.values() if len(set(ends)) > 1 for p in ends if p}
-        alike = {b for name in names for b in index.namesakes(name)}
+        moved = [(b, p) for b, ends in paths.items() if len(set(ends)) > 1 for p in ends if p]
+        # One that is alone with its name changes no other's: none of a whole heap of new notes.
+        alike = {o for b, p in moved for o in index.namesakes(last_part(p)) if o != b}
         return alike | {b for b in paths if now.get(b) != index.path_for_links(b)}
 
     def add_alias(self, name: str, block: BlockId) -> None:
