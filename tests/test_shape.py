@@ -193,6 +193,7 @@ EDGES = {
     "folder.syscalls": {"ctypes", "os"},
     "folder.walk": {"os"},
     "folder.watch": {"concurrent", "os", "watchfiles"},
+    "sync.heap.gc_control": {"ctypes"},
     "wire.oneheap.client": {"aiohttp"},
     "wire.rest": {"aiohttp"},
     "wire.websocket": {"aiohttp"},

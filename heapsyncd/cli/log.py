@@ -8,24 +8,24 @@ import click
 
 from heapsyncd import logs
 from heapsyncd.cli.activity import Span
+from heapsyncd.cli.heap_names import HeapName, require_heaps
 from heapsyncd.cli.history import why
 from heapsyncd.cli.output import format_time, say, say_json
 from heapsyncd.cli.paths import shown
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
-from heapsyncd.errors import UserError
 
 SHOWN: Final = 200
 """How many versions are shown without --json; the latest ones are."""
 ALL: Final = 5_000
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd log --since 2h
   heapsyncd log Home --since 30d"""
 
 
-@click.command("log", epilog=EPILOG)
-@click.argument("heap", required=False)
+@click.command("log", epilog=EXAMPLES)
+@click.argument("heap", type=HeapName(), required=False)
 @click.option(
     "--since", "span_ms", type=Span(), default="7d", show_default=True, help="How far back."
 )
@@ -52,7 +52,7 @@ async def _recent(
     from heapsyncd.sync.offline.versions import recent
 
     if heap is not None:
-        await heap_folders(config, heap)
+        await require_heaps(config, [heap])
     at_ms = time.time_ns() // 1_000_000 - span_ms
     found = [
         version
@@ -60,26 +60,6 @@ async def _recent(
         for version in await recent(account, config.state_dir, at_ms, limit, heap)
     ]
     return sorted(found, key=lambda version: version["made_at_ms"])[-limit:]
-
-
-async def heap_folders(config: Config, name: str) -> list[str]:
-    """Return the folders of the heaps with this title or id.
-
-    Raises:
-        UserError: there is none; the message lists the heaps.
-    """
-    from heapsyncd.sync.offline import versions
-
-    known = [
-        heap
-        for account in config.accounts
-        for heap in await versions.heap_folders(account, config.state_dir)
-    ]
-    found = [folder for heap_id, title, folder in known if name in {heap_id, title}]
-    if not found:
-        titles = ", ".join(sorted({title for _, title, _ in known})) or "none yet"
-        raise UserError(f"There is no heap {name!r} here; there are: {titles}.")
-    return found
 
 
 def _line(version: dict[str, Any]) -> str:

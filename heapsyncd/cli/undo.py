@@ -10,21 +10,21 @@ import click
 
 from heapsyncd import control, logs
 from heapsyncd.cli.activity import Span
-from heapsyncd.cli.log import heap_folders
+from heapsyncd.cli.heap_names import HeapName, require_heaps
 from heapsyncd.cli.output import is_terminal, say, say_diff, say_json
 from heapsyncd.cli.paths import shown, spellings
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd undo --since 10m
   heapsyncd undo --since 1h --path Projects --dry-run"""
 
 
-@click.command("undo", epilog=EPILOG)
+@click.command("undo", epilog=EXAMPLES)
 @click.option("--since", "span_ms", type=Span(), required=True, help="How far back, as 10m or 2h.")
-@click.option("--heap", metavar="NAME", help="Only in this heap (title or id).")
+@click.option("--heap", type=HeapName(), metavar="NAME", help="Only in this heap (title or id).")
 @click.option(
     "--path",
     "paths",
@@ -58,7 +58,7 @@ def command(
     since_ms = time.time_ns() // 1_000_000 - span_ms
     absolute = [spelling for path in paths for spelling in spellings(path)]
     if heap is not None:
-        folders = asyncio.run(heap_folders(config, heap))
+        folders = asyncio.run(_folders(config, heap))
         absolute = [p for p in absolute if _is_below(p, folders)] if paths else folders
     asks = is_terminal() and not (yes or dry_run or as_json)
     if (heap or paths) and not absolute:
@@ -69,8 +69,8 @@ def command(
         say_json({"undone": found})
         return
     for one in found:
-        say(f"{shown(one['path'])}: {_what(one, will=asks or dry_run)}")
-        say_diff(one.get("diff", ()))
+        say(f"{shown(one['file'])}: {_what(one, will=asks or dry_run)}")
+        say_diff(one["diff"])
     if all(one["action"] == "left" for one in found):
         say("there is nothing to take back")
     elif asks:
@@ -81,8 +81,20 @@ def command(
         before = [(one["path"], one["action"]) for one in found]
         for one in done:  # what is otherwise than it was shown
             if (one["path"], one["action"]) not in before:
-                say(f"{shown(one['path'])}: {_what(one, will=False)}")
+                say(f"{shown(one['file'])}: {_what(one, will=False)}")
         say("taken back")
+
+
+async def _folders(config: Config, heap: str) -> list[str]:
+    """Return the folders of the heaps with this title or id."""
+    from heapsyncd.sync.offline.versions import heap_folders
+
+    await require_heaps(config, [heap])
+    return [
+        folder
+        for account in config.accounts
+        for folder in await heap_folders(account, config.state_dir, heap)
+    ]
 
 
 def _is_below(path: str, folders: Sequence[str]) -> bool:
@@ -94,7 +106,7 @@ def _what(one: dict[str, Any], *, will: bool) -> str:
     reason = f" ({one['reason']})" if one["reason"] else ""
     match one["action"]:
         case "name":
-            return f"{'goes' if will else 'went'} back to {shown(one['to'])}"
+            return f"{'goes' if will else 'went'} back to {shown(one['to_file'])}"
         case "trash":
             return f"is new, {'goes' if will else 'went'} to the trash"
         case "back":

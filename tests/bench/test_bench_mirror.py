@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.bench.bench_mirror import PHASES
 from tests.bench.figures import Figures
 from tests.bench.notes import heap_of_notes, reworded
@@ -20,13 +22,14 @@ def bench(*arguments: object) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.timeout(180)
 def test_every_phase_has_its_figures(tmp_path: Path) -> None:
     """Each phase has a wall time, processor time beside its floor, memory and counts; two files
     of figures can be compared.

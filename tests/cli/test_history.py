@@ -124,6 +124,10 @@ async def test_commands_on_a_terminal(device: Device, server: Server, block: Blo
         return done.out
 
     assert "one two\x1b[32m three\x1b[0m\n" in await shown("history", "Boat.md", "--diff")
+    (latest, *_) = await versions(device)
+    number = str(latest["number"])
+    assert (await shown("show", "Boat.md", "--version", number)).endswith("---\none two three\n")
+    assert f"    {number}  Boat.md  saved here\n" in await shown("log", "Home", "--since", "1h")
     told = await shown("restore", "Boat.md", answer="n", NO_COLOR="1")
     assert "Boat.md: version " in told
     assert "one two[- three-]\n" in told

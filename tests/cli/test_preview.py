@@ -7,12 +7,6 @@ from heapsyncd.server import Server
 from tests.cli.devices import Device
 
 
-async def answered(device: Device, *arguments: str, answer: str) -> tuple[int | None, str]:
-    """Run a command on a terminal, and answer its question."""
-    done = await device.on_terminal(*arguments, answers={"Sync now? [Y/n]": answer})
-    return done.code, done.out
-
-
 async def test_a_dry_run_is_told_and_nothing_more(
     device: Device, server: Server, heap_id: HeapId
 ) -> None:
@@ -26,11 +20,11 @@ async def test_a_dry_run_is_told_and_nothing_more(
     assert list(device.folder.iterdir()) == []
     assert not (device.state / "home.sqlite3").exists()
     async with device.daemon():
-        told = await device("sync", "--dry-run", "--json")
+        told = await device.inside("sync", "--dry-run", "--json")
         (heap,) = json.loads(told.out)["accounts"][0]["heaps"]
         assert (heap["id"], heap["steps"]) == (heap_id, [])
     (device.folder / "Home" / "Groceries.md").rename(device.folder / "Home" / "Food.md")
-    told = await device("sync", "--dry-run")
+    told = await device.inside("sync", "--dry-run", at=device.base)
     assert "  rename there: folder/Home/Groceries.md -> folder/Home/Food.md\n" in told.out
 
 
@@ -45,15 +39,15 @@ async def test_a_first_sync_into_files_is_asked_about(
     own.write_text("own\n")
     steps = "  fetch: folder/Home/Groceries.md\n  send: folder/Home/Own.md\n"
     options = ("--server", server.url, "--folder", "folder", "--key-file", "home.key")
-    code, shown = await answered(device, "setup", *options, answer="")
-    assert code == 0
-    assert steps in shown
-    code, shown = await answered(device, "sync", answer="n")
-    assert code == 1
-    assert steps in shown
-    assert "Nothing was sent or changed." in shown
+    told = await device.on_terminal("setup", *options)
+    assert told.code == 0
+    assert steps in told.out
+    told = await device.on_terminal("sync", answers={"Sync now? [Y/n]": "n"})
+    assert told.code == 1
+    assert steps in told.out
+    assert "Nothing was sent or changed." in told.out
     assert own.read_text() == "own\n"
-    code, shown = await answered(device, "sync", answer="y")
-    assert code == 0, shown
-    assert "in sync" in shown
+    told = await device.on_terminal("sync", answers={"Sync now? [Y/n]": "y"})
+    assert told.code == 0, told.out
+    assert "in sync" in told.out
     assert "id:" in own.read_text()

@@ -15,9 +15,10 @@ import pytest
 
 from heapsyncd.cache import history
 from heapsyncd.document.updates import EMPTY
-from heapsyncd.errors import UnreadableDocument
+from heapsyncd.errors import FolderTrouble, UnreadableDocument
 from heapsyncd.folder import syscalls
 from heapsyncd.folder import watch as watching
+from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.watch import Hint
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.server.loaded_documents import Batch
@@ -29,7 +30,7 @@ from heapsyncd.sync.merge.note_text import digest
 from heapsyncd.sync.runtime import heap as heap_module
 from heapsyncd.sync.runtime.suspend import SuspendDetector
 from heapsyncd.sync.scan import audit
-from tests.sync.rig import World, problems, refusing, until
+from tests.sync.rig import Device, World, problems, refusing, until
 
 HOURS_8 = 8 * 3600.0
 
@@ -499,6 +500,13 @@ async def test_half_a_year_offline(world: World) -> None:
 # ---- a lost folder ----------------------------------------------------------------------------
 
 
+async def ask_for(device: Device) -> bool:
+    """Ask for the folder to be made again, while no mirror runs; returns whether it is there."""
+    async with await open_cache(device.account, device.base / "state") as db:
+        (found,) = await ask_for_folder(db, device.account.folder, [str(device.root)])
+    return bool(found["is_there"])
+
+
 @pytest.mark.parametrize("is_running", [True, False], ids=["daemon", "sync"])
 @pytest.mark.parametrize("is_whole", [True, False], ids=["folder", "marker"])
 async def test_a_lost_folder_is_made_again(
@@ -530,11 +538,6 @@ async def test_a_lost_folder_is_made_again(
         error = str(device.report.heaps[world.heap].error) + problems
         assert f"heapsyncd heaps --restore-folder {device.root}" in error
 
-    async def ask() -> None:
-        async with await open_cache(device.account, device.base / "state") as db:
-            (found,) = await ask_for_folder(db, device.account.folder, [str(device.root)])
-            assert not found["is_there"]
-
     if is_running:
         async with device.running():
             await device.in_sync()
@@ -551,7 +554,7 @@ async def test_a_lost_folder_is_made_again(
         await lose()
         assert (await device.once()).exit_code == 1
         await lost()
-        await ask()
+        assert not await ask_for(device)
         await device.synced()
     if not is_whole:
         whole[note] += b"mine\n"
@@ -560,3 +563,33 @@ async def test_a_lost_folder_is_made_again(
     for id_ in (projects, block):
         assert (await world.server.row(id_)).deleted_at is None
     await device.synced()
+
+
+async def test_the_wish_for_a_folder_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that ends before the folder is made deletes nothing, and the next one makes it. If
+    the folder comes back by itself, it is not made again when it is missing once more.
+    """
+    device = world.device()
+    block = await world.add("Note", "first\n")
+    await device.synced()
+    away = device.base / "away"
+    device.root.rename(away)
+    assert not await ask_for(device)
+    with monkeypatch.context() as patch:
+
+        async def refuse(*_arguments: object) -> None:
+            raise FolderTrouble("no room")
+
+        patch.setattr(HeapFolder, "make_again", refuse)
+        assert (await device.once()).exit_code == 1
+        assert not device.root.exists()
+    await device.synced()
+    assert device.notes() == {"Note.md": "first\n"}
+    assert (await world.server.row(block)).deleted_at is None
+    shutil.rmtree(device.root)
+    assert not await ask_for(device)
+    away.rename(device.root)
+    await device.synced()
+    shutil.rmtree(device.root)
+    assert (await device.once()).exit_code == 1
+    assert not device.root.exists()

@@ -14,11 +14,8 @@ async def undo(
     """Undo; what was done with each path: the action, and the reason or the new path."""
     wanted = UndoRequest(since_ms, tuple(map(str, paths)), preview)
     done = await undo_alone(device.account, device.base / "state", wanted)
-
-    def short(path: str) -> str:
-        return path.removeprefix(f"{device.root}/")
-
-    return [(short(d["path"]), d["action"], d["reason"] or short(d["to"])) for d in done]
+    assert all(one["file"] == str(device.root / one["path"]) for one in done)
+    return [(one["path"], one["action"], one["reason"] or one["to"] or "") for one in done]
 
 
 def now_ms() -> int:

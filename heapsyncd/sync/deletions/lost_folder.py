@@ -50,8 +50,12 @@ async def ask_for_folder(
     return found
 
 
-async def check_folder(heap: HeapContext) -> bool:
+async def check_folder(heap: HeapContext, *, opening: bool = False) -> bool:
     """Check that the heap's folder is there, and make it again if a person asked for it.
+
+    Args:
+        heap: the heap.
+        opening: whether the mirror of the heap begins.
 
     Returns:
         Whether it was made again: nothing that was seen of it before is true any more.
@@ -59,12 +63,19 @@ async def check_folder(heap: HeapContext) -> bool:
     Raises:
         FolderTrouble: it is missing, has no marker, or belongs to another heap.
     """
-    if await heap.disk.marker() is None and await heap.db.read(
-        lambda tx: heaps.is_folder_wanted(tx, heap.id)
-    ):
+    found = await heap.disk.marker()
+    is_there = found == heap.id
+    if is_there and not (opening or "folder" in heap.report.blockers):
+        return False
+    is_wanted = await heap.db.read(lambda tx: heaps.is_folder_wanted(tx, heap.id))
+    if found is None and is_wanted:
         await _make_again(heap)
         return True
-    await heap.disk.check(heap.id)
+    if not is_there:
+        await heap.disk.check(heap.id)  # says what is wrong
+    if is_wanted:
+        # It came back by itself. The next time its disk is not mounted, nobody asked.
+        await heap.db.write(lambda tx: heaps.set_folder_wanted(tx, heap.id, wanted=False))
     return False
 
 

@@ -140,6 +140,7 @@ async def rewrite(
         own = heap.index.shown_id(entry.block_id)
         return {
             "path": str(heap.disk.root / entry.path),
+            "file": str(heap.disk.root / entry.path),
             "changed": gone or data != now,
             "diff": await offload(_difference, b"" if gone else now, data, own),
         }
@@ -265,7 +266,8 @@ async def restore_trashed(
         path = await _undelete(heap, trashed, path, b"" if last is None else last.data)
     number = None if last is None else last.number
     done: dict[str, Any] = {"number": number, "made_at_ms": None, "changed": True, "diff": []}
-    return [*restored, {"path": str(heap.disk.root / path), **done}]
+    place = str(heap.disk.root / path)
+    return [*restored, {"path": place, "file": place, **done}]
 
 
 async def _undelete(heap: HeapContext, trashed: Trashed, path: str, text: bytes) -> str:

@@ -63,8 +63,8 @@ class _Step:
 async def undo(heap: HeapContext, wanted: UndoRequest) -> list[dict[str, Any]]:
     """Undo what was done here in this heap; return what was done, step by step.
 
-    Each entry has the ``path``, the ``action``, and, depending on it, the path ``to`` which it
-    went, the ``diff`` and the ``reason``.
+    Each entry is one of ``undo --json``: paths in the heap's folder and as absolute files, the
+    ``action``, and, depending on it, where ``to`` it went, the ``diff`` and the ``reason``.
     """
     scope = inside(heap.disk.root, wanted.paths) if wanted.paths else ["."]
     if not scope:
@@ -74,11 +74,23 @@ async def undo(heap: HeapContext, wanted: UndoRequest) -> list[dict[str, Any]]:
     for step in await _plan(heap, wanted.since_ms, scope):
         told = await _tried(heap, step, wanted)
         if told is not None:
-            path = str(heap.disk.root / step.path)
-            done.append({"path": path, "action": step.action, "to": "", "reason": ""} | told)
+            done.append(_told(heap, step, told))
     if not wanted.preview:
         log.info("edits undone", heap=heap.report.title, steps=len(done))
     return done
+
+
+def _told(heap: HeapContext, step: _Step, told: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "path": step.path, "action": step.action, "to": None, "reason": None, "diff": [],
+    }  # fmt: skip
+    found |= told
+    return {
+        "heap": heap.report.title,
+        **found,
+        "file": str(heap.disk.root / found["path"]),
+        "to_file": None if found["to"] is None else str(heap.disk.root / found["to"]),
+    }
 
 
 async def _read_saves(heap: HeapContext, scope: Sequence[str]) -> None:
@@ -225,10 +237,10 @@ async def _take_back(
         return await offload(with_present_keys, heap, entry, now, text.encode())
 
     done = await rewrite(heap, entry, earlier, preview=wanted.preview)
-    reason = "lines that were changed elsewhere since stay as they are" if stays[0] else ""
+    reason = "lines that were changed elsewhere since stay as they are" if stays[0] else None
     if not done["changed"]:
         return {"action": "left", "reason": reason} if reason else None
-    return {"path": done["path"], "diff": done["diff"], "reason": reason}
+    return {"path": entry.path, "diff": done["diff"], "reason": reason}
 
 
 def _without_own(versions: Sequence[Version], since_ms: int, now: str) -> tuple[str, bool]:
@@ -266,7 +278,7 @@ async def _rename_back(heap: HeapContext, step: _Step, *, preview: bool) -> dict
         return None
     parent = str(PurePosixPath(step.to).parent)
     if preview:
-        return {"to": str(heap.disk.root / step.to)}
+        return {"to": step.to}
     if parent != "." and heap.index.folder_at(parent) is None:
         return {"action": "left", "reason": f"the folder {parent} is gone"}
     if step.to in heap.index.entries or await heap.disk.stat(step.to) is not None:
@@ -275,7 +287,7 @@ async def _rename_back(heap: HeapContext, step: _Step, *, preview: bool) -> dict
         await heap.disk.make_dir(parent)
     await heap.disk.move(path, step.to)
     await moved(heap, Moved(entry, step.to))
-    return {"path": str(heap.disk.root / path), "to": str(heap.disk.root / step.to)}
+    return {"path": path, "to": step.to}
 
 
 async def _to_trash(heap: HeapContext, entry: EntryRow) -> None:

@@ -26,6 +26,7 @@ from heapsyncd.sync.heap.paths import assets_owner, inside
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.note_file import without_id
+from heapsyncd.sync.offline.search import is_named
 from heapsyncd.sync.publish import publish
 from heapsyncd.sync.report import Report, RestoreRequest, UndoRequest
 from heapsyncd.sync.runtime.open_heap import open_heap
@@ -134,14 +135,14 @@ async def recent(
         state_dir: the directory of its cache.
         at_ms: only versions from this time on.
         limit: at most so many.
-        heap: only of the heap with this title or id.
+        heap: only of the heap that is named so.
 
     Raises:
         FolderTrouble: the cache cannot be used.
     """
 
     def read(tx: Tx) -> list[dict[str, Any]]:
-        rows = [r for r in heaps.load_all(tx) if heap in {None, r.id, r.title}]
+        rows = [r for r in heaps.load_all(tx) if heap is None or is_named(heap, r.id, r.title)]
         found = [(r, v) for r in rows for v in history.since(tx, r.id, at_ms, limit)]
         found = sorted(found, key=lambda one: (one[1].made_at_ms, one[1].number))[-limit:]
         pairs = [(row, version, history.before(tx, version)) for row, version in found]
@@ -157,13 +158,13 @@ async def recent(
         return await db.read(read)
 
 
-async def heap_folders(account: Account, state_dir: Path) -> list[tuple[str, str, str]]:
-    """Return the id, the title and the absolute folder of each heap in the cache."""
+async def heap_folders(account: Account, state_dir: Path, heap: str) -> list[str]:
+    """Return the absolute folders of the heaps that are named so."""
     if not cache_path(account, state_dir).exists():
         return []
     async with await open_cache(account, state_dir) as db:
         rows = await db.read(heaps.load_all)
-    return [(row.id, row.title, str(account.folder / row.folder)) for row in rows]
+    return [str(account.folder / r.folder) for r in rows if is_named(heap, r.id, r.title)]
 
 
 async def trash(account: Account, state_dir: Path) -> list[dict[str, Any]]:
@@ -206,7 +207,11 @@ async def restore_alone(
     Raises:
         UserError, FolderTrouble: it cannot be done.
     """
-    return await _alone(account, state_dir, wanted.paths, lambda heap: restore(heap, wanted))
+
+    async def work(heap: HeapContext) -> list[dict[str, Any]]:
+        return await restore(heap, wanted)
+
+    return await _alone(account, state_dir, wanted.paths, work, preview=wanted.preview)
 
 
 async def undo_alone(
@@ -214,7 +219,11 @@ async def undo_alone(
 ) -> list[dict[str, Any]]:
     """Undo as ``edits.undo``, otherwise as ``restore_alone``."""
     paths = wanted.paths or (str(account.folder),)
-    return await _alone(account, state_dir, paths, lambda heap: undo(heap, wanted))
+
+    async def work(heap: HeapContext) -> list[dict[str, Any]]:
+        return await undo(heap, wanted)
+
+    return await _alone(account, state_dir, paths, work, preview=wanted.preview)
 
 
 async def _alone(
@@ -222,8 +231,13 @@ async def _alone(
     state_dir: Path,
     paths: Sequence[str],
     work: Callable[[HeapContext], Awaitable[list[dict[str, Any]]]],
+    *,
+    preview: bool,
 ) -> list[dict[str, Any]]:
-    """Do some work in each mirrored heap that these paths concern, and write its files."""
+    """Do some work in each mirrored heap that these paths concern, and write its files.
+
+    ``preview``: the work changes nothing, so nothing is written.
+    """
     if not cache_path(account, state_dir).exists():
         return []
     done: list[dict[str, Any]] = []
@@ -240,7 +254,8 @@ async def _alone(
             stack.push_async_callback(state.close)
             await IgnoreRules.load(state)
             done += await work(state)
-            await publish(state, set())
+            if not preview:
+                await publish(state, set())
     return done
 
 
@@ -284,7 +299,8 @@ async def _found(
                 state = blocks.get(tx, block)
                 title = "" if state is None else state.title
                 names = {v.number: _rename(tx, v) for v in kept}
-                return _Note(row, path, title, _shown_id(tx, block), kept, names)
+                now = entries.note_path(tx, block) or path
+                return _Note(row, now, title, _shown_id(tx, block), kept, names)
         return None
 
     async with await open_cache(account, state_dir) as db:

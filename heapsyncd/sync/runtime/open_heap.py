@@ -70,7 +70,7 @@ async def open_heap(
         if account.files == "on-demand":
             state.transfers.limit_bytes = int(account.files_limit_mb * 1e6)
         await state.load_index()
-        await check_folder(state)
+        await check_folder(state, opening=True)
         await disk.claim(heap.id)
         await disk.clear_temps()
     except BaseException:

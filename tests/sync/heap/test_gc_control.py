@@ -4,11 +4,14 @@ ever by what that is spared.
 
 import asyncio
 import gc
+import platform
+import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -211,3 +214,32 @@ async def test_files_are_parsed_beside_the_loop(
     loop = threading.main_thread()
     assert {name for thread, name in threads if thread is loop} == set()
     assert threads
+
+
+_THREADS = """
+import ctypes, sys, threading
+from heapsyncd.sync.heap.gc_control import settle
+if sys.argv[1] == "settled":
+    settle()
+gate = threading.Barrier(4)
+def work():
+    kept = [bytes(10_000) for _ in range(100)]
+    gate.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[2].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have one heap, or no option")
+@pytest.mark.parametrize("how", ["settled", "as it begins"])
+def test_threads_share_one_heap(tmp_path: Path, how: str) -> None:
+    """What one of them gave back is used by the next; by itself each has a heap of its own."""
+    told = tmp_path / "told"
+    subprocess.run([sys.executable, "-c", _THREADS, how, told], check=True)
+    assert (told.read_text("utf-8").count("<heap nr=") == 1) == (how == "settled")
