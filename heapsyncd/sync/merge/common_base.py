@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from heapsyncd.diff import Hunk, align
@@ -184,8 +185,9 @@ class _BaseBuilder:
                 items = _with_their_links(known, cut(content(node.ours), at, hunk.start))
                 node.parts.append((at + shift, hunk.start + shift, items))
             start = hunk.start + shift
-            self._ours.append(UnmatchedSpan(node.ours, ours[hunk.start : hunk.end], hunk.start))
-            self._theirs.append(UnmatchedSpan(node.theirs, hunk.text, start))
+            part = partial(UnmatchedSpan, position=self._position, is_part=True)
+            self._ours.append(part(node.ours, ours[hunk.start : hunk.end], hunk.start))
+            self._theirs.append(part(node.theirs, hunk.text, start))
             at, shift = hunk.end, shift + len(hunk.text) - (hunk.end - hunk.start)
 
     def _unpaired_run(

@@ -43,13 +43,15 @@ Match = tuple[Block, int, int]
 class UnmatchedSpan:
     """A stretch of a leaf that the paired leaf does not have.
 
-    ``position``: the number of paired blocks before it; None: it is part of a paired leaf.
+    ``position``: the number of paired blocks before it. ``is_part``: it is part of the last of
+    these.
     """
 
     block: Block
     text: str
     at: int = 0
-    position: int | None = None
+    position: int = 0
+    is_part: bool = False
 
 
 def by_word(old: str, new: str) -> list[Hunk]:
@@ -251,18 +253,29 @@ def _is_significant(a: UnmatchedSpan, b: UnmatchedSpan, same: int) -> bool:
     small, large = sorted((_letters(a.text), _letters(b.text)))
     if same >= _MIN_MATCH:
         return 2 * same >= small
-    if a.position is None or a.position != b.position or "cell" in {a.block.kind, b.block.kind}:
+    if a.is_part or b.is_part:
+        return same == small >= _MIN_MATCH_IN_PLACE and _are_beside(a, b)
+    if a.position != b.position or "cell" in {a.block.kind, b.block.kind}:
         return False
     if same == small:
         return same >= _MIN_WHOLE_MATCH or large <= _MAX_LETTER_RATIO * small
     return same >= _MIN_MATCH_IN_PLACE and 2 * same >= small
 
 
+def _are_beside(a: UnmatchedSpan, b: UnmatchedSpan) -> bool:
+    """Return whether one is part of a paired leaf and the other a block right before or after it.
+
+    Somebody split the leaf, or joined the two.
+    """
+    part, block = (a, b) if a.is_part else (b, a)
+    return not block.is_part and part.position - 1 <= block.position <= part.position
+
+
 def _remainder(span: UnmatchedSpan, same: Sequence[tuple[int, int]]) -> list[UnmatchedSpan]:
     """Return what is left of a span without some stretches (start, length)."""
     edges = [0, *(e for start, n in sorted(same) for e in (start, start + n)), len(span.text)]
     return [
-        UnmatchedSpan(span.block, span.text[start:end], span.at + start, span.position)
+        replace(span, text=span.text[start:end], at=span.at + start)
         for start, end in zip(edges[::2], edges[1::2], strict=True)
         if _letters(span.text[start:end])
     ]

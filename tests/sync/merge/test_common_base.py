@@ -34,6 +34,8 @@ def merged(ours: Block, theirs: Block) -> str:
         ("a paragraph cut in two", "alphabet birches are\n\ntall and beautiful trees",
          "# alphabet birches are tall and beautiful trees",
          "alphabet birches are tall and beautiful trees"),
+        ("a paragraph cut before its last word", "1. cloud MORE\n\nDIAMOND\n\n2. delta",
+         "1. cloud DIAMOND\n2. delta", "cloud MORE DIAMOND delta"),
         ("a word in two paragraphs", "one with\n\n- end", "one\n\n- end with",
          "one with end with"),
         ("a whole word between differences", "cloud  delta, ember", "cloud delta ember",
