@@ -412,7 +412,25 @@ async def test_what_was_confirmed_on_one_device_is_not_asked_on_another(world: W
     await other.synced()
 
 
-@pytest.mark.parametrize("forgery", ["another member's", "of another block", "of an undone one"])
+async def test_an_undo_wins_over_a_confirmation_elsewhere(world: World) -> None:
+    """It was decided here, and is not carried out yet."""
+    device, other, blocks = await pair(world)
+    for block in blocks[:12]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    assert (await other.once()).exit_code == 1
+    await decide(other, "undo")
+    await decide(device, "confirm")
+    await device.synced()
+    await other.synced()
+    assert len(other.notes()) == 16
+    assert await trashed(world, blocks) == 0
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    ["another member's", "of another block", "of an undone one", "of an undone one, moved back"],
+)
 async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery: str) -> None:
     """Nobody else can make one, and none can be used again."""
     device, other, blocks = await pair(world, same_key=forgery != "another member's")
@@ -432,10 +450,14 @@ async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery
     else:
         await decide(device, "confirm")
         await device.synced()
-    if forgery == "of an undone one":
+    if forgery.startswith("of an undone one"):
         await other.synced()
         assert len(other.notes()) == 3
         times = [(await world.server.document(b)).fields().deleted_at_ms for b in blocks[:12]]
+        if forgery.endswith("moved back"):
+            for block in blocks[:12]:
+                await world.change(block, deleted_at_ms=THEN_MS)
+            await other.once()
         for block in blocks[:12]:
             await world.change(block, deleted_at_ms=None)
         await other.synced()

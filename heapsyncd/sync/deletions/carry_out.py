@@ -83,7 +83,10 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
 
 
 async def _hear_confirmations(heap: HeapContext) -> None:
-    """Take over what was confirmed on another device of what the server deleted."""
+    """Take over what was confirmed on another device of what the server deleted.
+
+    What a person wants back here stays so: an undo wins.
+    """
     if not heap.holds.down or heap.confirmer is None:
         return
 
@@ -95,14 +98,16 @@ async def _hear_confirmations(heap: HeapContext) -> None:
     if not states:
         return
     sure = await confirmed(heap, states)
-    found = [heap.holds.down[b] for b in sorted(sure) if b in heap.holds.down]
 
-    def store(tx: Tx) -> None:
+    def store(tx: Tx) -> bool:
+        down = [h for h in holds.of_heap(tx, heap.id) if h.direction == "down"]
+        found = [h for h in down if h.block_id in sure and h.decision is None]
         holds.looked_at(tx, heap.id, [(s.id, s.seq) for s in states])
         holds.decide(tx, heap.id, "confirm", found)
+        return bool(found)
 
-    await heap.db.write(store)
-    heap.holds.is_asked = heap.holds.is_asked or bool(found)
+    is_found = await heap.db.write(store)
+    heap.holds.is_asked = heap.holds.is_asked or is_found
 
 
 async def _still_gone(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> list[Hold]:
