@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.deletions.confirmed import confirmed
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from heapsyncd.sync.offline.versions import restore_alone
@@ -368,6 +370,34 @@ async def test_a_held_folder_comes_back_for_what_is_new_in_it(world: World) -> N
     await device.synced()
     assert await trashed(world, [*blocks, folder]) == 15
     assert len(device.notes()) == 2
+
+
+async def test_restored_elsewhere_while_a_confirmation_is_carried_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files stay, or come back: the blocks live."""
+    blocks = await many(world)
+    device = world.device()
+    await device.synced()
+    before = device.notes()
+    for block in blocks[:15]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    await decide(device, "confirm")
+
+    async def slow(heap: HeapContext, states: Sequence[BlockState]) -> set[BlockId]:
+        found = await confirmed(heap, states)
+        for state in states:
+            await world.change(state.id, deleted_at_ms=None)
+        if not heap.lock.locked():  # news may be received now
+            await until(lambda: all(heap.index.is_live(s.id) for s in states), "restored")
+        return found
+
+    monkeypatch.setattr("heapsyncd.sync.deletions.carry_out.confirmed", slow)
+    async with device.running():
+        await until(lambda: not held(device), "carried out")
+        await device.in_sync()
+        await until(lambda: device.notes() == before, "there")
 
 
 # ---- one decision for all of one's devices ------------------------------------------------------

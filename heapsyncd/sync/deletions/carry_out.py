@@ -176,13 +176,10 @@ async def bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
 
 async def _remove_files(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> None:
     """Remove the files of blocks that the server deleted, and tell one's other devices."""
-    states = [
-        s
-        for s in await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
-        if s is not None and s.deleted_at_ms is not None
-    ]
-    told = await confirmed(heap, states)
-    async with heap.lock:
+    async with heap.lock:  # the first: no block is restored in between
+        found = await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
+        states = [s for s in found if s is not None and s.deleted_at_ms is not None]
+        told = await confirmed(heap, states)
         for state in states:
             if heap.confirmer is None or state.id in told or state.deleted_at_ms is None:
                 continue
