@@ -107,7 +107,7 @@ class Processes:
             )
         except (OSError, ImportError, NotImplementedError) as error:  # no semaphores here
             self._is_broken = True
-            log.warning("no processes can be started", reason=str(error))
+            log.warning("no other processes can be started", reason=str(error))
             return
         self._pool, self._count = pool, count
         _count(count)
@@ -119,7 +119,7 @@ class Processes:
         except (OSError, BrokenProcessPool) as error:
             self._give_up(pool, error)
         else:
-            log.info("processes started for many notes", processes=count)
+            log.info("other processes started for many notes", processes=count)
             self._end_when_idle()
 
     async def results(
@@ -161,7 +161,7 @@ class Processes:
         if self._pool is pool:
             self._forgotten()
             self._is_broken = True
-            log.warning("processes ended, this one goes on alone", reason=str(error))
+            log.warning("other processes ended, this one does the work alone", reason=str(error))
 
     def _forgotten(self) -> ProcessPoolExecutor | None:
         """Return the processes, which are not used any more."""

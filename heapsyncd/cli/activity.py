@@ -38,13 +38,13 @@ class Span(click.ParamType[int]):
         return int(match[1]) * _UNITS[match[2]] * 1000
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd activity --since 10m
   heapsyncd activity --follow"""
 
 
-@click.command("activity", epilog=EPILOG)
+@click.command("activity", epilog=EXAMPLES)
 @click.option("--since", "span_ms", type=Span(), default="1d", help="How far back, as 10m or 2h.")
 @click.option("--follow", is_flag=True, help="Keep running and show what comes and goes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (or one a line).")

@@ -12,13 +12,13 @@ from heapsyncd.cli.paths import spellings
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd backlinks Boat.md
   heapsyncd backlinks Sails.md     (a note that does not exist yet)"""
 
 
-@click.command("backlinks", epilog=EPILOG)
+@click.command("backlinks", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options

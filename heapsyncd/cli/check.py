@@ -26,13 +26,20 @@ SETTLE_S: Final = 1.0
 """Beside a daemon, what is found counts if it is found again after this."""
 
 
-@click.command("check")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd check
+  heapsyncd check --offline
+  heapsyncd check --repair && heapsyncd sync"""
+
+
+@click.command("check", epilog=EXAMPLES)
 @click.option("--repair", is_flag=True, help="Repair what can be repaired; nothing is lost.")
 @click.option("--offline", is_flag=True, help="Do not ask the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> int:
-    r"""Compare cache, folder and server with each other, and say what is damaged.
+    """Compare cache, folder and server with each other, and say what is damaged.
 
     Every document, text and file is read. What only waits (edits not sent, files not read yet) is
     listed, and is no damage. Nothing is changed without --repair. That needs the daemon stopped,
@@ -40,12 +47,6 @@ def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> 
     only to compare with the server.
 
     Exits with 0 if nothing is damaged, and with 6 if something is, or stays so after --repair.
-
-    \b
-    Examples:
-      heapsyncd check
-      heapsyncd check --offline
-      heapsyncd check --repair && heapsyncd sync
     """
     config = load(options.path)
     logs.configure(config.log, level=options.level or "error")

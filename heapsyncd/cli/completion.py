@@ -6,14 +6,14 @@ import click
 from click.shell_completion import get_completion_class
 
 SHELLS: Final = ("bash", "zsh", "fish")
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd completion bash > ~/.local/share/bash-completion/completions/heapsyncd
   heapsyncd completion zsh > ~/.zfunc/_heapsyncd       (with ~/.zfunc in fpath)
   heapsyncd completion fish > ~/.config/fish/completions/heapsyncd.fish"""
 
 
-@click.command("completion", epilog=EPILOG)
+@click.command("completion", epilog=EXAMPLES)
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

@@ -51,7 +51,13 @@ Watch from another terminal:
 Ctrl-C stops."""
 
 
-@click.command("demo")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd demo
+  heapsyncd demo --once --dir /tmp/try"""
+
+
+@click.command("demo", epilog=EXAMPLES)
 @click.option(
     "--dir",
     "directory",
@@ -63,14 +69,9 @@ Ctrl-C stops."""
 @click.option("--once", is_flag=True, help="Stop as soon as everything is in sync.")
 @pass_options
 def command(options: Options, directory: Path, *, once: bool) -> int:
-    r"""Start a sample server on this machine and mirror it into two folders, as on two devices.
+    """Start a sample server on this machine and mirror it into two folders, as on two devices.
 
     Nothing needs to be set up, and nothing leaves this machine.
-
-    \b
-    Examples:
-      heapsyncd demo
-      heapsyncd demo --once --dir /tmp/try
     """
     logs.configure(Log(level="warning"), level=options.level)
     place = Place(directory.absolute())

@@ -14,22 +14,23 @@ _WIDTH: Final = 8
 """Of the column with the grades."""
 
 
-@click.command("doctor")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd doctor
+  heapsyncd doctor --json"""
+
+
+@click.command("doctor", epilog=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options
 def command(options: Options, *, as_json: bool) -> int:
-    r"""Look at the set-up, and say what to mend.
+    """Look at the set-up, and say what to mend.
 
     Program and packages, configuration, key, state directory, folders, limits of inotify, server,
     clock, service and daemon: each is "ok", "warning" (it works, but) or "wrong", with the command
     that mends it. Nothing is changed. `heapsyncd check` looks at the notes.
 
     Exits with 0 if nothing is wrong, otherwise with 1.
-
-    \b
-    Examples:
-      heapsyncd doctor
-      heapsyncd doctor --json
     """
     from heapsyncd.cli.doctor_facts import gather
 

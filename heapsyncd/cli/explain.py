@@ -15,13 +15,13 @@ from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import TryLater, UserError
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd explain Boat.md
   heapsyncd explain --json ~/Heaps/Home/Boat.md"""
 
 
-@click.command("explain", epilog=EPILOG)
+@click.command("explain", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options

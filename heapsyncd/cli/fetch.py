@@ -22,13 +22,13 @@ STANDSTILL_S: Final = 30.0
 Results = Sequence[Mapping[str, Any]]
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd fetch ~/Heaps/Home/film.mp4.heapsyncd-remote
   heapsyncd fetch ~/Heaps/Home/Projects"""
 
 
-@click.command("fetch", epilog=EPILOG)
+@click.command("fetch", epilog=EXAMPLES)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @pass_options
 def command(options: Options, paths: tuple[Path, ...]) -> int:

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -14,8 +14,13 @@ from heapsyncd.cli.sync import worst_exit_code
 from heapsyncd.config import Account, Config
 from heapsyncd.errors import HeapsyncdError, UserError
 
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd heaps
+  heapsyncd heaps --restore-folder Home"""
 
-@click.command("heaps")
+
+@click.command("heaps", epilog=EXAMPLES)
 @click.option(
     "--restore-folder",
     "lost",
@@ -24,18 +29,13 @@ from heapsyncd.errors import HeapsyncdError, UserError
 )
 @pass_options
 def command(options: Options, lost: str | None) -> int:
-    r"""List the heaps that the accounts can see, and which are mirrored.
+    """List the heaps that the accounts can see, and which are mirrored.
 
     Of a oneheap account, list its boxes.
 
     A heap's folder that is missing is never taken for deleted notes; its disk may not be mounted.
     --restore-folder makes it again, with all notes and files. Nothing is deleted on the server,
     and files that are still in the folder are kept.
-
-    \b
-    Examples:
-      heapsyncd heaps
-      heapsyncd heaps --restore-folder Home
     """
     if lost is not None:
         config = load(options.path)

@@ -39,7 +39,7 @@ _ONLY: Final = {
 }
 """For people: all that a version changed."""
 _LATEST: Final = -1
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd history Boat.md
   heapsyncd history Boat.md --diff       what the latest version changed
@@ -60,7 +60,7 @@ class Number(click.ParamType[int]):
         return int(value)
 
 
-@click.command("history", epilog=EPILOG)
+@click.command("history", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--version", "number", type=int, metavar="N", help="Print the text of this version.")
 @click.option(

@@ -21,16 +21,16 @@ _KEY_BYTES: Final = 4096
 _NAME = click.option("--account", "name", help="The account.  [default: the only one with a key]")
 
 
-@click.group("key")
-def command() -> None:
-    r"""Show the public key, or export the secret one for a second device.
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd key show                      what the server's owner has to accept
+  heapsyncd key export                    on a terminal, to type in elsewhere
+  heapsyncd key export --output FILE      a file, for `setup --import-key FILE`"""
 
-    \b
-    Examples:
-      heapsyncd key show                      what the server's owner has to accept
-      heapsyncd key export                    on a terminal, to type in elsewhere
-      heapsyncd key export --output FILE      a file, for `setup --import-key FILE`
-    """
+
+@click.group("key", epilog=EXAMPLES)
+def command() -> None:
+    """Show the public key, or export the secret one for a second device."""
 
 
 @command.command("show")

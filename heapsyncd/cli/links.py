@@ -13,13 +13,13 @@ from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd links Boat.md
   heapsyncd links --json ~/Heaps/Home/Boat.md"""
 
 
-@click.command("links", epilog=EPILOG)
+@click.command("links", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_options

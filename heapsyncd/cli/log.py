@@ -18,13 +18,13 @@ from heapsyncd.config import Config
 SHOWN: Final = 200
 """How many versions are shown without --json; the latest ones are."""
 ALL: Final = 5_000
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd log --since 2h
   heapsyncd log Home --since 30d"""
 
 
-@click.command("log", epilog=EPILOG)
+@click.command("log", epilog=EXAMPLES)
 @click.argument("heap", type=HeapName(), required=False)
 @click.option(
     "--since", "span_ms", type=Span(), default="7d", show_default=True, help="How far back."

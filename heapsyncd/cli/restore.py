@@ -14,13 +14,13 @@ from heapsyncd.cli.paths import shown, spellings
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd restore Boat.md
   heapsyncd restore Boat.md --version 12 --yes"""
 
 
-@click.command("restore", epilog=EPILOG)
+@click.command("restore", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--version",

@@ -16,7 +16,7 @@ from heapsyncd.wire.address import plaintext_warning
 log = structlog.get_logger()
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd run
   heapsyncd run --verbose 2> heapsyncd.log
@@ -27,7 +27,7 @@ AS_ROOT: Final = (
 )
 
 
-@click.command("run", epilog=EPILOG)
+@click.command("run", epilog=EXAMPLES)
 @pass_options
 def command(options: Options) -> None:
     """Mirror every account until SIGTERM or SIGINT.

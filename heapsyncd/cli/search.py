@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIMIT: Final = 50
 LINES: Final = 3
 """How many lines of a note are shown; --json has all."""
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 What to type:
   "red boat"    these words in this order
   boat OR hut   one of the two
@@ -51,7 +51,7 @@ class QueryCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command("search", cls=QueryCommand, epilog=EPILOG)
+@click.command("search", cls=QueryCommand, epilog=EXAMPLES)
 @click.argument("query", nargs=-1, required=True)
 @click.option("--heap", type=HeapName(), help="Search only this heap (title or id).")
 @click.option(

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 DEFAULT_PORT: Final = 8790
 
 
-@click.command("serve")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd serve --data ~/heapsyncd-server
+  heapsyncd serve --host 0.0.0.0 --trusted-proxy 10.0.0.2"""
+
+
+@click.command("serve", epilog=EXAMPLES)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True)
 @data_option
@@ -54,7 +60,7 @@ def command(
     *,
     everybody: bool,
 ) -> None:
-    r"""Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
+    """Run the embedded Heaper-compatible server until SIGTERM or SIGINT.
 
     Keys that may sign in: those accepted with `heapsyncd server accept KEY`, and those given with
     --accept. Without either, a new server prints a code. The first device that presents it, with
@@ -62,11 +68,6 @@ def command(
 
     The server speaks plain HTTP. For other machines put a proxy with TLS in front of it and name
     it with --trusted-proxy, so that each caller is counted by their own address.
-
-    \b
-    Examples:
-      heapsyncd serve --data ~/heapsyncd-server
-      heapsyncd serve --host 0.0.0.0 --trusted-proxy 10.0.0.2
     """
     from heapsyncd.server import Accept, serve
     from heapsyncd.server.addresses import is_loopback

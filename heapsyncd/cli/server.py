@@ -29,16 +29,16 @@ data_option = click.option(
 )
 
 
-@click.group("server")
-def command() -> None:
-    r"""Accept keys, add heaps and back up the embedded server, also while `serve` runs.
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd server accept KEY --name "Jo's laptop"
+  heapsyncd server heaps add Recipes
+  heapsyncd server backup ~/server-2026-01-31.tar"""
 
-    \b
-    Examples:
-      heapsyncd server accept KEY --name "Jo's laptop"
-      heapsyncd server heaps add Recipes
-      heapsyncd server backup ~/server-2026-01-31.tar
-    """
+
+@click.group("server", epilog=EXAMPLES)
+def command() -> None:
+    """Accept keys, add heaps and back up the embedded server, also while `serve` runs."""
 
 
 @command.command("accept")
@@ -85,19 +85,20 @@ def add(ctx: click.Context, title: str, data: Path | None) -> None:
     say(f"Created the heap {title}.")
 
 
-@command.command("backup")
+RESTORING: Final = """\b
+To restore it:
+  mkdir -m 700 DIR && tar -xf FILE -C DIR
+  heapsyncd serve --data DIR"""
+
+
+@command.command("backup", epilog=RESTORING)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @data_option
 def backup(file: Path, data: Path) -> None:
-    r"""Write a copy of all data to a new FILE, a tar archive.
+    """Write a copy of all data to a new FILE, a tar archive.
 
     It is the state of one moment, also while `serve` runs. It holds the server's key, so only you
     can read it.
-
-    \b
-    To restore it:
-      mkdir -m 700 DIR && tar -xf FILE -C DIR
-      heapsyncd serve --data DIR
     """
     from heapsyncd.server.backup import back_up
 

@@ -45,14 +45,14 @@ _system = click.option(
 )
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd service install
   heapsyncd service status
   sudo heapsyncd service install --system anna"""
 
 
-@click.group("service", epilog=EPILOG)
+@click.group("service", epilog=EXAMPLES)
 def command() -> None:
     """Keep the mirror running as a systemd service, from login on."""
 

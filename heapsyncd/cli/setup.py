@@ -43,7 +43,14 @@ OF_KIND: Final[Mapping[str, Kind]] = {
 _FILE = click.Path(path_type=Path)
 
 
-@click.command("setup")
+EXAMPLES: Final = """\b
+Examples:
+  heapsyncd setup                                        asks for what it needs
+  heapsyncd setup --server heaper.example --folder ~/Heaps
+  heapsyncd setup --server heaper.example --import-key   a second device"""
+
+
+@click.command("setup", epilog=EXAMPLES)
 @click.option(
     "--server",
     metavar="URL",
@@ -94,7 +101,7 @@ def command(
     password_file: Path | None,
     code: str,
 ) -> int:
-    r"""Write the configuration and a key (if missing), sign in and list the heaps.
+    """Write the configuration and a key (if missing), sign in and list the heaps.
 
     Nothing is written before a server of the right kind answers at the address. Run again, it
     keeps what exists and only signs in again. Every account gets its own key: a server to which
@@ -102,12 +109,6 @@ def command(
 
     A oneheap account has an e-mail address and a password instead. Nothing is written until it is
     accepted. The password is asked for on a terminal, or read from --password-file.
-
-    \b
-    Examples:
-      heapsyncd setup                                        asks for what it needs
-      heapsyncd setup --server heaper.example --folder ~/Heaps
-      heapsyncd setup --server heaper.example --import-key   a second device
     """
     logs.configure(Log(level="warning"), level=options.level)
     loaded = load(options.path) if options.path.exists() else None

@@ -11,13 +11,13 @@ from heapsyncd.cli.history import version_text
 from heapsyncd.cli.output import say_text
 from heapsyncd.cli.settings import Options, load, pass_options
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd show Boat.md --version 12
   heapsyncd show Boat.md --version 12 > before.md"""
 
 
-@click.command("show", epilog=EPILOG)
+@click.command("show", epilog=EXAMPLES)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "--version",

@@ -24,14 +24,14 @@ Status = Mapping[str, Any]
 """The document of ``status --json``."""
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd status
   heapsyncd status --watch
   heapsyncd status --json | jq -r '.accounts[].state'"""
 
 
-@click.command("status", epilog=EPILOG)
+@click.command("status", epilog=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--watch", is_flag=True, help="Keep running and show each change.")
 @pass_options

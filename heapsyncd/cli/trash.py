@@ -15,13 +15,13 @@ from heapsyncd.cli.settings import Options, load, load_with_secrets, pass_option
 from heapsyncd.config import Config
 from heapsyncd.errors import UserError
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd trash
   heapsyncd trash --restore ~/Heaps/Home/Boat.md"""
 
 
-@click.command("trash", epilog=EPILOG)
+@click.command("trash", epilog=EXAMPLES)
 @click.option(
     "--restore",
     "paths",

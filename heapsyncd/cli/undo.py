@@ -16,13 +16,13 @@ from heapsyncd.cli.paths import shown, spellings
 from heapsyncd.cli.settings import Options, load_with_secrets, pass_options
 from heapsyncd.config import Config
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd undo --since 10m
   heapsyncd undo --since 1h --path Projects --dry-run"""
 
 
-@click.command("undo", epilog=EPILOG)
+@click.command("undo", epilog=EXAMPLES)
 @click.option("--since", "span_ms", type=Span(), required=True, help="How far back, as 10m or 2h.")
 @click.option("--heap", type=HeapName(), metavar="NAME", help="Only in this heap (title or id).")
 @click.option(

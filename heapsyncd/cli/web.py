@@ -50,13 +50,13 @@ HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-EPILOG: Final = """\b
+EXAMPLES: Final = """\b
 Examples:
   heapsyncd web --open
   heapsyncd web --port 8791"""
 
 
-@click.command("web", epilog=EPILOG)
+@click.command("web", epilog=EXAMPLES)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; any if omitted.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @pass_options

@@ -62,6 +62,8 @@ class LiveLink:
         self._documents: dict[str, _Document] = {}
         self._names: dict[BlockId, str] = {}
         self._awaiting: dict[str, float] = {}
+        self._answered_s = now_s
+        """When the server last answered for any document."""
         self._denied: set[str] = set()
         self._resting: dict[str, float] = {}
         self._later: dict[BlockId, float] = {}
@@ -202,7 +204,7 @@ class LiveLink:
         except ProtocolError as error:
             self._close(document.block, now_s)
             return [LiveLost(document.block, "closed", f"a malformed message: {error}")]
-        return self._handle(name, document, message)
+        return self._handle(name, document, message, now_s)
 
     def _stray(self, name: str, data: bytes) -> None:
         # Late messages of a document that we left are expected. Its Close frees the name.
@@ -212,8 +214,12 @@ class LiveLink:
         except ProtocolError:
             pass
 
-    def _handle(self, name: str, document: _Document, message: hp.Message) -> list[LiveEvent]:
+    def _handle(
+        self, name: str, document: _Document, message: hp.Message, now_s: float
+    ) -> list[LiveEvent]:
         block = document.block
+        if name in self._awaiting:
+            self._answered_s = now_s
         match message:
             case hp.Authenticated():
                 document.authenticated = self.served = True
@@ -285,13 +291,20 @@ class LiveLink:
                 return
 
     def _give_up(self, now_s: float) -> list[LiveEvent]:
+        # A server with much to do answers late, one document after the other: as long as it does,
+        # the rest is only waiting for its turn.
+        if now_s - self._answered_s < DEAD_S:
+            return []
         late = [name for name, since_s in self._awaiting.items() if now_s - since_s >= DEAD_S]
         return [self._lose(name, "denied", "the server did not answer") for name in late]
 
     def next_tick_s(self, now_s: float) -> float:
         """Return the seconds until ``tick`` or ``pulse`` has something to do at the latest."""
         due_s = [self.pulse.next_s(), *self._later.values()]
-        due_s += [since_s + DEAD_S for since_s in list(self._awaiting.values())[:1]]
+        due_s += [
+            max(since_s, self._answered_s) + DEAD_S
+            for since_s in list(self._awaiting.values())[:1]
+        ]
         if not self._documents:
             due_s.append((self._hopeless_since_s or now_s) + HOPELESS_S)
         return max(min(due_s) - now_s, 0.05)

@@ -65,13 +65,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--daemons", type=int, default=10_000, help="how many")
     parser.add_argument("--notes", type=int, default=20, help="how many each follows live")
+    parser.add_argument(
+        "--handshakes",
+        type=float,
+        default=2.0,
+        help="how many documents the server can sign in a second, for each daemon",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of all chances")
     parser.add_argument("--only", choices=OUTAGES, help="one of them")
     options = parser.parse_args()
     for name, (away_s, asks_s) in OUTAGES.items():
         if options.only in {None, name}:
             started = time.process_time()
-            outage = Outage(options.daemons, options.notes, away_s, asks_s, seed=options.seed)
+            # Twice until all have opened their notes, and half as long again to come to rest.
+            opened_s = max(60.0, 3 * options.notes / options.handshakes)
+            outage = Outage(
+                options.daemons, options.notes, away_s, asks_s, options.handshakes, opened_s,
+                max(120.0, opened_s), options.seed,
+            )  # fmt: skip
             show(name, outage.play())
             print(f"({time.process_time() - started:.0f} s of processor time)")
 

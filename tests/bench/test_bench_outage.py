@@ -26,3 +26,13 @@ def test_daemons_come_back_one_after_the_other(
     assert load.in_step < IN_STEP
     show(name, load)
     assert "no second wave" in capsys.readouterr().out
+
+
+def test_a_slow_server_is_waited_for() -> None:
+    """What is waiting for its turn at the server is not given up and asked for again."""
+    daemons, notes = 40, 50
+    load = Outage(daemons, notes, 2.0, handshakes_s=0.5, before_s=240.0, after_s=180.0).play()
+    assert load.live[239] == daemons
+    assert load.recovered_s is not None
+    # Who gets no answer at all within a socket's patience comes back once.
+    assert sum(load.each_second("handshake", 0, 180)) <= 2 * daemons * notes

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from heapsyncd.cli.main import main
+from heapsyncd.cli.main import STOPS, main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
 
@@ -91,11 +91,24 @@ class Device:
         return self._checked(Done(process.returncode, out.decode(), err.decode()))
 
     def here(self, *arguments: str, at: Path | None = None, stdin: str = "") -> Done:
-        """Run a command to its end in this process, as if its output were piped; the command must
-        not be one that changes the process.
+        """Run a command to its end in this process, as if its output were piped.
 
         ``at``: the working directory.
         """
+        stops = {number: signal.getsignal(number) for number in STOPS}
+        try:
+            return self._run(arguments, at, stdin)
+        finally:
+            for number, handler in stops.items():
+                signal.signal(number, handler)
+
+    async def inside(self, *arguments: str, stdin: str = "", at: Path | None = None) -> Done:
+        """Run a command as ``here``, in a thread: a server may answer beside it. No other one at
+        the same time, and none that handles signals.
+        """
+        return await asyncio.to_thread(self._run, arguments, at, stdin)
+
+    def _run(self, arguments: Sequence[str], at: Path | None, stdin: str) -> Done:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
         with (
             pytest.MonkeyPatch.context() as patch,
@@ -113,10 +126,6 @@ class Device:
             stream.flush()
             texts.append(stream.buffer.getvalue().decode())
         return self._checked(Done(int(ended.value.code or 0), *texts))
-
-    async def inside(self, *arguments: str, stdin: str = "", at: Path | None = None) -> Done:
-        """``here``, in a thread: a server may answer beside it; no other one at the same time."""
-        return await asyncio.to_thread(self.here, *arguments, at=at, stdin=stdin)
 
     async def on_terminal(
         self,

@@ -24,14 +24,14 @@ async def test_help_lists_the_commands(device: Device) -> None:
     assert done.code == 0
     assert all(f"\n  {name} " in done.out for name in COMMANDS)
     assert "3 not signed in" in done.out
-    assert "6 damage found" in done.out
+    assert "6 `check` found damage" in done.out
     assert (await device("--version")).out == f"heapsyncd, version {__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_every_command_explains_itself(device: Device, name: str) -> None:
+def test_every_command_explains_itself(device: Device, name: str) -> None:
     """COMMAND --help works without any configuration."""
-    done = await device(name, "--help")
+    done = device.here(name, "--help")
     assert done.code == 0
     assert f"Usage: heapsyncd {name}" in done.out
 
@@ -52,11 +52,11 @@ async def test_every_command_explains_itself(device: Device, name: str) -> None:
         (["setup", "--kind", "heeper"], "'heeper' is not one of 'heaper', 'oneheap'"),
     ],
 )
-async def test_a_mistake_on_the_command_line_exits_2(
+def test_a_mistake_on_the_command_line_exits_2(
     device: Device, arguments: list[str], says: str
 ) -> None:
     """It is said in one line that leads to the help."""
-    done = await device(*arguments)
+    done = device.here(*arguments)
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert says in line

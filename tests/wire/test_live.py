@@ -261,6 +261,20 @@ def test_a_document_without_any_answer_is_given_up() -> None:
     assert link.tick(DEAD_S) == [LiveLost(B, "denied", "the server did not answer")]
 
 
+def test_a_server_with_much_to_do_is_waited_for() -> None:
+    """As long as it answers for one document after the other, none is given up."""
+    link, (answered, late) = LiveLink(HEAP, 0), BLOCKS[:2]
+    for block in (answered, late):
+        link.queue(block)
+    for block in link.batch():
+        link.open(block, 1, b"\0", TOKEN, 0)
+    say(link, answered, hp.Authenticated("read-write"), DEAD_S - 1)
+    assert link.tick(DEAD_S) == []
+    link.pulse.heard(2 * DEAD_S - 1)
+    lost = LiveLost(late, "denied", "the server did not answer")
+    assert link.tick(2 * DEAD_S - 1) == [lost]
+
+
 def test_a_socket_without_documents_is_left() -> None:
     """A server would close it (4401, 4408): it is left, after a moment for the reader to react."""
     link = opened(A)

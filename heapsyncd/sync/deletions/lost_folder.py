@@ -64,15 +64,18 @@ async def check_folder(heap: HeapContext, *, opening: bool = False) -> bool:
         FolderTrouble: it is missing, has no marker, or belongs to another heap.
     """
     found = await heap.disk.marker()
-    if found == heap.id:
-        if opening or "folder" in heap.report.blockers:
-            # It came back by itself. The next time its disk is not mounted, nobody asked.
-            await heap.db.write(lambda tx: heaps.set_folder_wanted(tx, heap.id, wanted=False))
+    is_there = found == heap.id
+    if is_there and not (opening or "folder" in heap.report.blockers):
         return False
-    if found is None and await heap.db.read(lambda tx: heaps.is_folder_wanted(tx, heap.id)):
+    is_wanted = await heap.db.read(lambda tx: heaps.is_folder_wanted(tx, heap.id))
+    if found is None and is_wanted:
         await _make_again(heap)
         return True
-    await heap.disk.check(heap.id)  # says what is wrong
+    if not is_there:
+        await heap.disk.check(heap.id)  # says what is wrong
+    if is_wanted:
+        # It came back by itself. The next time its disk is not mounted, nobody asked.
+        await heap.db.write(lambda tx: heaps.set_folder_wanted(tx, heap.id, wanted=False))
     return False
 
 

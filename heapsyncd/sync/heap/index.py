@@ -359,16 +359,16 @@ class Index:
                 return name
         return None
 
-    def namesakes(self, path: str) -> set[BlockId]:
-        """Return the blocks that links may name otherwise when this path comes or goes.
+    def namesakes(self, file_name: str) -> set[BlockId]:
+        """Return the blocks that links may name otherwise when a file of this name comes or goes.
 
-        Of more than two with one name, only one that needs no path can be.
+        Of more than two notes with one name, only one that needs no path can be.
         """
-        stem = collision_key(last_part(link_path(path)))
-        alike = self._by_stem.get(stem, set())
-        if len(alike) > 2:
-            return {b for b in alike if link_key(self.name_of(b) or "") == stem}
-        return set(alike)
+        name = link_path(file_name)
+        alike = self._by_stem.get(collision_key(name), set())
+        if sum(1 for b in alike if self.kind(b) != "folder") <= 2:
+            return set(alike)
+        return alike & {b for b in [self.block_of(name)] if b is not None}
 
     def block_of(self, name: str, *, folders: bool = True) -> BlockId | None:
         """Return the block that a link's name means; None for no block, or several.

@@ -19,6 +19,7 @@ from heapsyncd.folder.names import carries
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import Fields
 from heapsyncd.sync.heap.index import PLACED_ROLES, Index
+from heapsyncd.sync.heap.paths import last_part
 from heapsyncd.sync.heap.traffic import Traffic, UnderWay
 
 log = structlog.get_logger()
@@ -206,8 +207,8 @@ class Change:
         saved = (e for e in self._entries.values() if e is not None and e.role in PLACED_ROLES)
         now = {e.block_id: e.path for e in saved}
         paths = {b: (index.path_of.get(b), now.get(b)) for b in found | now.keys()}
-        changed = {p for old, new in paths.values() if old != new for p in (old, new) if p}
-        alike = {b for path in changed for b in index.namesakes(path)}
+        names = {last_part(p) for ends in paths.values() if len(set(ends)) > 1 for p in ends if p}
+        alike = {b for name in names for b in index.namesakes(name)}
         return alike | {b for b in paths if now.get(b) != index.path_for_links(b)}
 
     def add_alias(self, name: str, block: BlockId) -> None:

@@ -19,7 +19,7 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.offload import offload
-from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of
+from heapsyncd.sync.heap.paths import PARKING_PREFIX, assets_of, last_part
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.move_order import Step, arrange
@@ -34,7 +34,8 @@ async def plan_places(heap: HeapContext) -> dict[BlockId, str]:
     # In a thread: it goes through the whole heap.
     heap.layout.places = await offload(lambda: place(heap.index.placed(), heap.index.path_of))
     planned = heap.index.plan(heap.layout.places)
-    alike = {b for p in planned for b in heap.index.namesakes(heap.layout.places[p])}
+    names = {last_part(heap.layout.places[b]) for b in planned}
+    alike = {b for name in names for b in heap.index.namesakes(name)}
     new = alike.union(planned)
     linking = await heap.db.read(lambda tx: entries.mentioning(tx, new)) if new else set()
     if linking:
