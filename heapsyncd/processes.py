@@ -136,6 +136,11 @@ class Processes:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(pool, _limited, WORK_S, work, values)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return None  # it waited when another request failed, and was not begun
         except Exception as error:  # noqa: BLE001 -- what is wrong with the values shows here, too
             self._give_up(pool, error)
             return None

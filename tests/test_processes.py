@@ -123,6 +123,19 @@ async def test_one_that_fails_is_not_waited_for(monkeypatch: pytest.MonkeyPatch,
     await some.close()
 
 
+async def test_what_waits_when_one_fails_is_done_here() -> None:
+    """Nobody who waits for an answer is taken as cancelled."""
+    some, _ = await started()
+    try:
+        waiting = [some.results(ids, [1]) for _ in range(6)]
+        asked = [some.results(fail, [1]), *waiting]
+        first, *rest = await asyncio.gather(*asked, return_exceptions=True)
+        assert first is None
+        assert all(answer is None or not isinstance(answer, BaseException) for answer in rest)
+    finally:
+        await some.close()
+
+
 async def test_another_version_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The daemon still runs the one that was installed when it began."""
     monkeypatch.setattr(processes, "__version__", "0.0.0")

@@ -144,17 +144,22 @@ def retire(
     """
     newest = renditions.newest(tx, block)
     if newest is not None:
-        renditions.drop_plans(tx, block)
-        tx.execute(
-            "INSERT INTO history"
-            " (heap_id, block_id, number, path, why, text, made_at_ms, author)"
-            " SELECT ?, block_id, number, ?, origin, text, made_at_ms, author FROM rendition"
-            " WHERE block_id = ? AND number < ? ORDER BY number",
-            (heap_id, path, block, newest.number),
-        )
-    renditions.drop(tx, block)
+        renditions.drop_numbers(tx, block, [newest.number])  # kept as the deleted text
+    set_aside(tx, heap_id, block, path)
     data = b"" if newest is None else newest.data
     keep(tx, heap_id, block, path, "deleted", data, now_ms, author=author)
+
+
+def set_aside(tx: Tx, heap_id: HeapId, block: BlockId, path: str) -> None:
+    """Move a block's renditions to the history, because no edit is to be measured against them."""
+    tx.execute(
+        "INSERT INTO history"
+        " (heap_id, block_id, number, path, why, text, made_at_ms, author)"
+        " SELECT ?, block_id, number, ?, origin, text, made_at_ms, author FROM rendition"
+        " WHERE block_id = ? AND origin <> 'planned' ORDER BY number",
+        (heap_id, path, block),
+    )
+    renditions.drop(tx, block)
 
 
 def renamed(

@@ -93,6 +93,12 @@ def damaged(tx: Tx, block: BlockId, log_seq: int) -> tuple[list[int], bool]:
     return bad, base in bad
 
 
+def unreadable(tx: Tx, block: BlockId) -> list[int]:
+    """Return the numbers of the renditions whose texts can't be read or are other ones."""
+    sql = "SELECT number, text, digest FROM rendition WHERE block_id = ?"
+    return [n for n, *stored in tx.execute(sql, (block,)) if not _is_whole(*stored)]
+
+
 def _is_whole(packed: bytes, digest: bytes) -> bool:
     try:
         return hashlib.sha256(zlib.decompress(packed)).digest() == digest

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.deletions.confirmed import confirmed
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
 from heapsyncd.sync.offline.versions import restore_alone
@@ -370,6 +372,34 @@ async def test_a_held_folder_comes_back_for_what_is_new_in_it(world: World) -> N
     assert len(device.notes()) == 2
 
 
+async def test_restored_elsewhere_while_a_confirmation_is_carried_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files stay, or come back: the blocks live."""
+    blocks = await many(world)
+    device = world.device()
+    await device.synced()
+    before = device.notes()
+    for block in blocks[:15]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    await decide(device, "confirm")
+
+    async def slow(heap: HeapContext, states: Sequence[BlockState]) -> set[BlockId]:
+        found = await confirmed(heap, states)
+        for state in states:
+            await world.change(state.id, deleted_at_ms=None)
+        if not heap.lock.locked():  # news may be received now
+            await until(lambda: all(heap.index.is_live(s.id) for s in states), "restored")
+        return found
+
+    monkeypatch.setattr("heapsyncd.sync.deletions.carry_out.confirmed", slow)
+    async with device.running():
+        await until(lambda: not held(device), "carried out")
+        await device.in_sync()
+        await until(lambda: device.notes() == before, "there")
+
+
 # ---- one decision for all of one's devices ------------------------------------------------------
 
 
@@ -412,7 +442,25 @@ async def test_what_was_confirmed_on_one_device_is_not_asked_on_another(world: W
     await other.synced()
 
 
-@pytest.mark.parametrize("forgery", ["another member's", "of another block", "of an undone one"])
+async def test_an_undo_wins_over_a_confirmation_elsewhere(world: World) -> None:
+    """It was decided here, and is not carried out yet."""
+    device, other, blocks = await pair(world)
+    for block in blocks[:12]:
+        await world.change(block, deleted_at_ms=THEN_MS)
+    assert (await device.once()).exit_code == 1
+    assert (await other.once()).exit_code == 1
+    await decide(other, "undo")
+    await decide(device, "confirm")
+    await device.synced()
+    await other.synced()
+    assert len(other.notes()) == 16
+    assert await trashed(world, blocks) == 0
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    ["another member's", "of another block", "of an undone one", "of an undone one, moved back"],
+)
 async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery: str) -> None:
     """Nobody else can make one, and none can be used again."""
     device, other, blocks = await pair(world, same_key=forgery != "another member's")
@@ -432,10 +480,14 @@ async def test_a_confirmation_counts_only_for_its_deletion(world: World, forgery
     else:
         await decide(device, "confirm")
         await device.synced()
-    if forgery == "of an undone one":
+    if forgery.startswith("of an undone one"):
         await other.synced()
         assert len(other.notes()) == 3
         times = [(await world.server.document(b)).fields().deleted_at_ms for b in blocks[:12]]
+        if forgery.endswith("moved back"):
+            for block in blocks[:12]:
+                await world.change(block, deleted_at_ms=THEN_MS)
+            await other.once()
         for block in blocks[:12]:
             await world.change(block, deleted_at_ms=None)
         await other.synced()

@@ -60,6 +60,24 @@ async def test_a_file_that_was_just_deleted(world: World) -> None:
     assert device.id_of("Note.md") == block
 
 
+async def test_what_could_not_be_sent_is_kept(world: World) -> None:
+    """A text that its document does not take is in the history before another is written."""
+    device = world.device()
+    block = await world.add("Note", "one\n")
+    await device.synced()
+    path = device.root / "Note.md"
+    path.write_text(path.read_text().replace("one", "two"))
+    await device.synced()
+    async with await open_cache(device.account, device.base / "state") as db:
+        await db.write(lambda tx: tx.execute("UPDATE log SET data = x'0102ff'"))
+    path.write_text(path.read_text().replace("two", "nowhere else"))
+    assert await put_back(device, "Note.md") == ["Note.md"]
+    assert device.notes() == {"Note.md": "two\n"}
+    async with await open_cache(device.account, device.base / "state") as db:
+        kept = await db.read(lambda tx: history.versions(tx, block))
+    assert [v.data.count(b"nowhere else") for v in kept].count(1) == 1
+
+
 async def test_a_version_beside_remote_changes(world: World) -> None:
     """What others write meanwhile is not undone by a text that goes back here."""
     device = world.device()

@@ -1,11 +1,16 @@
 """What was done on a device is taken back; what others did since stays."""
 
+import errno
 import time
 from pathlib import Path
 
+import pytest
+
+from heapsyncd.folder import syscalls
+from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.versions import undo_alone
 from heapsyncd.sync.report import UndoRequest
-from tests.sync.rig import Device, World
+from tests.sync.rig import Device, World, files, refusing
 
 
 async def undo(
@@ -121,6 +126,44 @@ async def test_notes_and_names_go_back(world: World) -> None:
     ids = {"Deleted.md": deleted, "Projects/Moved.md": moved, "Renamed.md": renamed}
     assert {path: device.id_of(path) for path in ids} == ids
     assert {action for _, action, _ in await undo(device, began)} == {"left"}
+
+
+async def test_what_is_nowhere_else_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New notes with an edit from elsewhere that no file shows yet, with an attachment that was
+    not sent, or was saved since: all of their files stay. So does a file that is no text now.
+    """
+    device = world.device()
+    await world.add("Binary", "one\n")
+    await device.synced()
+    began, root = now_ms(), device.root
+    edit(device, "Binary.md", "one", "two")
+    for name in ("News", "Unsent", "Saved"):
+        (root / f"{name}.md").write_text("new\n")
+        (root / f"{name}.assets").mkdir()
+        for part in ("a", "b"):
+            (root / f"{name}.assets" / f"{part}.bin").write_bytes(f"{name} {part}".encode())
+    await device.synced()
+    await world.change(device.id_of("News.md"), body="new and theirs\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(syscalls, "create", refusing("create", ".heapsyncd-", errno.EACCES))
+        assert (await device.once()).exit_code == 1
+    assert device.notes()["News.md"] == "new\n"
+    async with await open_cache(device.account, device.base / "state") as db:
+        sql = "UPDATE entry SET todo = 'upload' WHERE path = 'Unsent.assets/b.bin'"
+        await db.write(lambda tx: tx.execute(sql))
+    (root / "Saved.assets" / "a.bin").write_bytes(b"saved since")
+    (root / "Binary.md").write_bytes(b"\xff\0text")
+    before = files(device)
+    done = await undo(device, began)
+    assert [(path, action) for path, action, _ in sorted(done)] == [
+        (f"{name}.md", "left") for name in ("Binary", "News", "Saved", "Unsent")
+    ]
+    await device.once()
+    assert files(device) == before
+    assert (root / "Binary.md").read_bytes() == b"\xff\0text"
+    expected = {"News.md": "new and theirs\n", "Saved.md": "new\n", "Unsent.md": "new\n"}
+    (root / "Binary.md").unlink()
+    assert device.notes() == expected
 
 
 async def test_only_what_is_asked_for(world: World) -> None:

@@ -83,7 +83,10 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
 
 
 async def _hear_confirmations(heap: HeapContext) -> None:
-    """Take over what was confirmed on another device of what the server deleted."""
+    """Take over what was confirmed on another device of what the server deleted.
+
+    What a person wants back here stays so: an undo wins.
+    """
     if not heap.holds.down or heap.confirmer is None:
         return
 
@@ -95,14 +98,16 @@ async def _hear_confirmations(heap: HeapContext) -> None:
     if not states:
         return
     sure = await confirmed(heap, states)
-    found = [heap.holds.down[b] for b in sorted(sure) if b in heap.holds.down]
 
-    def store(tx: Tx) -> None:
+    def store(tx: Tx) -> bool:
+        down = [h for h in holds.of_heap(tx, heap.id) if h.direction == "down"]
+        found = [h for h in down if h.block_id in sure and h.decision is None]
         holds.looked_at(tx, heap.id, [(s.id, s.seq) for s in states])
         holds.decide(tx, heap.id, "confirm", found)
+        return bool(found)
 
-    await heap.db.write(store)
-    heap.holds.is_asked = heap.holds.is_asked or bool(found)
+    is_found = await heap.db.write(store)
+    heap.holds.is_asked = heap.holds.is_asked or is_found
 
 
 async def _still_gone(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> list[Hold]:
@@ -171,13 +176,10 @@ async def bring_back(heap: HeapContext, rows: Sequence[EntryRow]) -> None:
 
 async def _remove_files(heap: HeapContext, held: Sequence[Hold], rescan: set[str]) -> None:
     """Remove the files of blocks that the server deleted, and tell one's other devices."""
-    states = [
-        s
-        for s in await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
-        if s is not None and s.deleted_at_ms is not None
-    ]
-    told = await confirmed(heap, states)
-    async with heap.lock:
+    async with heap.lock:  # the first: no block is restored in between
+        found = await heap.db.read(lambda tx: [blocks.get(tx, h.block_id) for h in held])
+        states = [s for s in found if s is not None and s.deleted_at_ms is not None]
+        told = await confirmed(heap, states)
         for state in states:
             if heap.confirmer is None or state.id in told or state.deleted_at_ms is None:
                 continue

@@ -16,6 +16,7 @@ import structlog
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
+from heapsyncd.database import Tx
 from heapsyncd.diff.shown import Line, shown
 from heapsyncd.document.edit import Target
 from heapsyncd.errors import TryLater, UserError
@@ -29,7 +30,7 @@ from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner, inside
-from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.heap.state import HeapContext, now_ms
 from heapsyncd.sync.merge.note_file import file_of, owner_of_title, without_id
 from heapsyncd.sync.merge.note_text import Note, owner, shown_title
 from heapsyncd.sync.report import RestoreRequest
@@ -131,6 +132,7 @@ async def rewrite(
             now, stat = await _read_now(heap, entry, gone=gone, preview=preview)
             data = await following(now, gone=gone)
             if stat is not None and data != now:
+                await _keep(heap, entry, now)
                 stat = await heap.disk.write(entry.path, data, stat)
         except (PathChanged, FileBusy):
             continue
@@ -175,6 +177,20 @@ async def _read_now(
         return data, None
     await notes_saved(heap, [await offload(SavedFile.of, entry.path, data, stat)])
     return data, stat
+
+
+async def _keep(heap: HeapContext, entry: EntryRow, now: bytes) -> None:
+    """Keep the present text, before the file gets another one, unless it was read as an edit.
+
+    A text that its document does not take, or of a note that is gone for good, is nowhere else.
+    """
+
+    def store(tx: Tx) -> None:
+        if not any(v.data == now for v in history.versions(tx, entry.block_id)):
+            block, path = entry.block_id, entry.path
+            history.keep(tx, heap.id, block, path, "saved", now, now_ms(), author="here")
+
+    await heap.db.write(store)
 
 
 async def _choose_version(

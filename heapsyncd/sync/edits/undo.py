@@ -13,12 +13,12 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from heapsyncd.cache import blocks, history
+from heapsyncd.cache import blocks, history, renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Version
 from heapsyncd.database import Tx
 from heapsyncd.diff.three import without_edit
-from heapsyncd.errors import FolderTrouble, TryLater, UserError
+from heapsyncd.errors import BlockError, FolderTrouble, TryLater, UserError
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.edits.moves import moved, vanished
@@ -42,6 +42,7 @@ deleted; ``back``: a deleted block comes back; ``left``: nothing is done, for a 
 _TEXTS: Final = frozenset({"written", "saved", "stale", "overlap", "kept"})
 """Why versions are kept that were in the file one after the other."""
 _EVERYTHING: Final = 1 << 30
+_NEWS: Final = "it is new, and was edited elsewhere since"
 _ORDER: Final[Mapping[Action, int]] = {"back": 0, "name": 1, "text": 2, "trash": 3, "left": 4}
 """What has to be done first."""
 
@@ -157,7 +158,7 @@ def _steps(
             yield _Step("left", block, path, reason="only notes are changed back")
     elif is_new:
         if any(v.author == "server" for v in recent):
-            yield _Step("left", block, path, reason="it is new, and was edited elsewhere since")
+            yield _Step("left", block, path, reason=_NEWS)
         else:
             yield _Step("trash", block, path)
     elif any(v.author == "here" and v.why in _TEXTS for v in recent):
@@ -199,7 +200,7 @@ async def _tried(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[st
         return {"action": "left", "reason": "another program is changing it"}
     except FolderTrouble as error:
         return {"action": "left", "reason": error.reason}
-    except UserError as error:
+    except (UserError, BlockError) as error:
         return {"action": "left", "reason": str(error)}
 
 
@@ -217,9 +218,7 @@ async def _do(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[str, 
     if entry is None or await heap.disk.stat(entry.path) is None:
         return None
     if step.action == "trash":
-        if not wanted.preview:
-            await _to_trash(heap, entry)
-        return {}
+        return await _to_trash(heap, entry, preview=wanted.preview)
     return await _take_back(heap, entry, wanted)
 
 
@@ -290,9 +289,26 @@ async def _rename_back(heap: HeapContext, step: _Step, *, preview: bool) -> dict
     return {"path": path, "to": step.to}
 
 
-async def _to_trash(heap: HeapContext, entry: EntryRow) -> None:
-    """Delete a note with its attachments, as the user would."""
+async def _to_trash(heap: HeapContext, entry: EntryRow, *, preview: bool) -> dict[str, Any]:
+    """Delete a note with its attachments, as the user would.
+
+    It stays if that would remove what is nowhere else: the trash has no contents that were never
+    sent, and nobody here has seen an edit that is not in the file yet.
+    """
+
+    def has_news(tx: Tx) -> bool:
+        state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
+        if state is None or base is None or base.seq is None:
+            return True
+        return state.stale and blocks.has_received(tx, state.id, base.seq, state.seq)
+
     async with heap.lock:
         owned = [entry, *heap.index.below(assets_of(entry.path))]
-        await unlink(heap, entry, owned)
-        await vanished(heap, owned)
+        if await heap.db.read(has_news):
+            return {"action": "left", "reason": _NEWS}
+        if any(e.todo == "upload" for e in owned):
+            return {"action": "left", "reason": "it has files that are not on the server yet"}
+        if not preview:
+            await unlink(heap, entry, owned)
+            await vanished(heap, owned)
+    return {}

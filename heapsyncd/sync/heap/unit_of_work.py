@@ -156,7 +156,8 @@ class Change:
         deleted = fields.deleted_at_ms
         if deleted is None:
             deleted = fields.permanently_deleted_at_ms
-        undone = block.deleted_at_ms if deleted is None else None
+        # Also one that another deletion took the place of, perhaps with an earlier time.
+        undone = block.deleted_at_ms if deleted != block.deleted_at_ms else None
         return {
             # As long as the document has no title, use the row's (PROTOCOL §4).
             "title": fields.title or block.title,

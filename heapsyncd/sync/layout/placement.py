@@ -224,15 +224,17 @@ async def _remove_path(heap: HeapContext, state: BlockState, path: str, rescan: 
 async def unlink(heap: HeapContext, entry: EntryRow, owned: Sequence[EntryRow]) -> None:
     """Remove an entry's file and its attachments; other files beside them stay.
 
-    Hold the heap's lock. Raises PathChanged if the file was changed.
+    Hold the heap's lock. Raises PathChanged if one of them was changed; then all of them stay.
     """
     if entry.role == "folder":
         await heap.disk.remove_dir(entry.path)
         return
-    known, found = entry.stat, await heap.disk.stat(entry.path)
-    if known is not None and found is not None and not found.agrees(known):
-        # An edit that was not read yet keeps its attachments.
-        raise PathChanged(entry.path, "it was changed meanwhile")
+    for one in owned:
+        known = None if one.path in heap.holds.up else one.stat
+        found = None if known is None else await heap.disk.stat(one.path)
+        if known is not None and found is not None and not found.agrees(known):
+            # An edit that was not read yet keeps the note: what is missing then was deleted.
+            raise PathChanged(one.path, "it was changed meanwhile")
     for one in [e for e in owned if e.todo == "remote"]:
         await drop_placeholder(heap, placeholder_of(one.path))
     for one in reversed(owned):

@@ -156,7 +156,7 @@ def _mend_block(
     tx, block = change.tx, state.id
     match finding.repair:
         case "forget":
-            _keep_text(change, index, heap_id, state)
+            _keep_texts(change, index, heap_id, state)
             change.forget(block, index.paths_of(block))
         case "renumber":
             newest = integrity.behind_their_logs(tx, heap_id).get(block, state.seq)
@@ -167,7 +167,7 @@ def _mend_block(
             if state.kind in {"tag", "folder"}:
                 change.touch_related(block)
         case "forget texts":
-            renditions.drop(tx, block)
+            _keep_texts(change, index, heap_id, state)
             _read_again(change, index, finding.path)
         case "write":
             change.update(block, stale=1)
@@ -182,14 +182,11 @@ def _read_again(change: Change, index: Index, path: str) -> None:
         change.save([replace(entry, stat=replace(entry.stat, ctime_ns=-1))])
 
 
-def _keep_text(change: Change, index: Index, heap_id: HeapId, state: BlockState) -> None:
-    """Keep a note's last text in its history, before its texts are dropped."""
+def _keep_texts(change: Change, index: Index, heap_id: HeapId, state: BlockState) -> None:
+    """Keep a note's last texts in its history; no edit is measured against them any more."""
     tx, path = change.tx, index.path_of.get(state.id)
-    bad, _ = renditions.damaged(tx, state.id, state.seq)
-    renditions.drop_numbers(tx, state.id, bad)
-    newest = renditions.newest(tx, state.id)
-    if newest is not None and path is not None:
-        history.keep(tx, heap_id, state.id, path, "saved", newest.data, now_ms())
+    renditions.drop_numbers(tx, state.id, renditions.unreadable(tx, state.id))
+    history.set_aside(tx, heap_id, state.id, path or "")
 
 
 # ---- documents from the server -----------------------------------------------------------------
@@ -234,7 +231,7 @@ def _take_over(
     tx, block = change.tx, finding.block
     state = blocks.get(tx, block)
     if state is not None:
-        _keep_text(change, index, heap_id, state)
+        _keep_texts(change, index, heap_id, state)
     if fetched is None:
         if state is None:
             change.remove([finding.path])
@@ -249,7 +246,6 @@ def _take_over(
     rows = [(pulled.update, False), *((data, True) for data in unsent)]
     change.restart_log(block, pulled.sync_version, rows)
     blocks.release(tx, block)
-    renditions.drop(tx, block)
     replica = _load([data for data, _ in rows])
     change.update(
         block,

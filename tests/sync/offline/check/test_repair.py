@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from heapsyncd.cache import history
 from heapsyncd.cache.crash_marks import AtWork
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
@@ -17,6 +18,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.server import Server
+from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.check.account import check
 from heapsyncd.sync.offline.check.findings import Checked
 from heapsyncd.sync.offline.check.repair import repair
@@ -150,6 +152,35 @@ async def test_every_damage_is_found_and_repaired(world: World) -> None:
     assert len(notes) == len(DAMAGE) + 1
     assert notes["Unreadable.md"].endswith("\nTyped before the repair.\n")
     assert (await world.titles()).keys() == {*DAMAGE, "Untouched"}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE log SET data = x'0102ff'",
+        "UPDATE rendition SET text = x'00' WHERE number = (SELECT max(number) FROM rendition)",
+        "UPDATE rendition SET seq = 99",
+    ],
+)
+async def test_earlier_texts_stay_in_the_history(world: World, damage: str) -> None:
+    """No edit is measured against them after a repair; they are texts of the user all the same."""
+    device = world.device()
+    block = await world.add("Note", "first")
+    await device.synced()
+    path = device.root / "Note.md"
+    for old, new in (("first", "second"), ("second", "third")):
+        path.write_text(path.read_text().replace(old, new))
+        await device.synced()
+    with cache(device) as db:
+        db.execute(damage)
+    db.close()
+    await mended(device, await looked(device))
+    await device.synced()
+    assert (await looked(device)).findings == []
+    async with await open_cache(device.account, device.base / "state") as opened:
+        kept = await opened.read(lambda tx: history.versions(tx, block))
+    assert {b"first", b"second", b"third"} <= {v.data.split()[-1] for v in kept}
+    assert device.notes() == {"Note.md": "third\n"}
 
 
 async def whats(device: Device) -> list[str]:
