@@ -25,6 +25,8 @@ DEADLINE_S = 50
 """A process takes a second to start on an idle machine, and ten times as long on a crowded one."""
 
 
+NOT_PASSED_ON = ("XDG_", "HEAPSYNCD", "COLUMNS", "LINES")
+"""Variables of the tests' own surroundings; a terminal says its size itself."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -49,7 +51,7 @@ class Device:
         self.seed = Seed(seed)
         self.public = public_key(self.seed)
         self.env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "HEAPSYNCD"))},
+            **{k: v for k, v in os.environ.items() if not k.startswith(NOT_PASSED_ON)},
             "HOME": str(base),
             "NO_COLOR": "1",
         }

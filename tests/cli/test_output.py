@@ -95,14 +95,14 @@ async def test_a_log_on_a_terminal(device: Device, server: Server, heap_id: Heap
 async def test_a_server_without_encryption_is_named(device: Device, server: Server) -> None:
     """``setup`` and ``run`` say so in one line; of this machine they say nothing."""
     url = "http://nobody.invalid:1"
-    done = await device("setup", "--server", url, "--account", "clear", "--folder", "clear")
+    device.configure(url)
+    done = await device("setup")
     assert done.code == 4
     assert f"{url} is not encrypted" in done.err
     process = await device.start("run")
     assert process.stderr
     assert b"is not encrypted" in await process.stderr.readline()
     await terminate(process)
-    device.config.unlink()
     device.configure(server.url)
     assert "encrypted" not in (await device("setup")).err
 
@@ -111,12 +111,13 @@ async def test_a_key_is_for_one_server(device: Device, server: Server) -> None:
     """``setup`` makes another for another server, and takes none that serves elsewhere."""
     device.configure(server.url)
     before = device.config.read_text()
-    other = ("setup", "--server", "https://other.invalid", "--account", "b", "--folder", "b")
-    done = await device(*other, "--key-file", str(device.key))
-    assert done.code == 2
-    assert "is the key for" in done.err
-    assert device.config.read_text() == before
-    await device(*other)
+    async with Server(device.base / "another", open_registration=True) as another:
+        other = ("setup", "--server", another.url, "--account", "b", "--folder", "b")
+        done = await device(*other, "--key-file", str(device.key))
+        assert done.code == 2
+        assert "is the key for" in done.err
+        assert device.config.read_text() == before
+        assert (await device(*other)).code == 0
     assert (device.base / "b.key").read_text() != device.key.read_text()
 
 
