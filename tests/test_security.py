@@ -190,7 +190,7 @@ CLIENT: Final = {
     ),
     "no encryption": (
         "a server without it is named by setup and run",
-        "test_config.py::test_a_server_without_encryption_is_told_apart",
+        "wire/test_address.py::test_a_server_without_encryption_is_told_apart",
         "cli/test_output.py::test_a_server_without_encryption_is_named",
     ),
     "echoed token": (

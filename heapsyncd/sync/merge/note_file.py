@@ -28,7 +28,7 @@ _ALIASES: Final = frozenset({"aliases", "alias"})
 _TAGS: Final = frozenset({"tags", "tag"})
 _INLINE_TAG: Final = re.compile(r"#(\w[\w/-]*+)")
 _MARKUP: Final = re.compile(r"[*~=\\]++")
-_INSIDE: Final = re.compile(r"[*~=\\]++(?=\w)")
+_INSIDE: Final = re.compile(r"(?<![*~=\\])[*~=\\]++(?=\w)")
 _REST: Final = re.compile(r"[*~=\\\w]++")
 """A word with markup inside, from its first markup on."""
 

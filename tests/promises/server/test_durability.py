@@ -22,11 +22,16 @@ from tests.document.encodings import CRASHERS, item, update
 from tests.server.rig import Client, Keys, loaded, name_of, paragraph, said, serving
 
 PROGRAM = """
-import asyncio, sys
+import asyncio, contextlib, sys
 from pathlib import Path
 from heapsyncd.server import Accept, serve
-asyncio.run(serve(Path(sys.argv[1]), "127.0.0.1", 0, accept=Accept(open=True),
-                  ready=lambda url, _code: print(url, flush=True)))
+
+@contextlib.asynccontextmanager
+async def told(server):
+    print(server.url, flush=True)
+    yield
+
+asyncio.run(serve(Path(sys.argv[1]), "127.0.0.1", 0, accept=Accept(open=True), beside=told))
 """
 
 
@@ -38,7 +43,9 @@ async def program(tmp_path: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proc
     assert process.stdout is not None
     url = ""
     while not url.startswith("http"):
-        url = (await process.stdout.readline()).decode().strip()
+        line = await process.stdout.readline()
+        assert line, "it ended before it served"
+        url = line.decode().strip()
     yield process, url
     if process.returncode is None:
         process.kill()
