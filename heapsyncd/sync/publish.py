@@ -17,18 +17,17 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError, leaf_errors
+from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
 from heapsyncd.sync.deletions.holds import allowed_removals, remove_deleted_files
 from heapsyncd.sync.edits.put_back import put_back, waits
 from heapsyncd.sync.edits.saved_file import StoredNote, note_files
-from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks
-from heapsyncd.sync.heap.offload import hand_out, offload, own_share
+from heapsyncd.sync.heap.note_links import NoteLinks
+from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
-from heapsyncd.sync.layout.first_file import UnwrittenNote, first_files, names_of
 from heapsyncd.sync.layout.ignore_rules import without_hidden
 from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
@@ -49,7 +48,6 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     shows,
 )
-from heapsyncd.tasks import TaskGroup
 from heapsyncd.tree import Block
 
 BATCH = 200
@@ -74,8 +72,6 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         ids = left or [i for i in blocks.stale(tx, heap.id) if i not in tried]
         return ids[:BATCH], ids[BATCH:], blocks.still_stale(tx, ids[:BATCH])
 
-    without_file = len(heap.index.unplaced) - len(heap.layout.hidden)
-    await heap.processes.expect(first_files, min(total + len(heap.index.wanted), without_file))
     while True:
         async with heap.lock:
             if heap.layout.rearrange:
@@ -197,23 +193,8 @@ class _Loaded:
 async def _write_notes(
     heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str], rescan: set[str]
 ) -> None:
-    given = await _for_others(heap, states, places)
-    away = {note.block for note in given}
-    try:
-        async with TaskGroup() as group:
-            others = group.create_task(hand_out(heap.processes, first_files, given))
-            composed = await _compose_notes(
-                heap, [s for s in states if s.id not in away], places, rescan
-            )
-    except BaseExceptionGroup as errors:
-        raise leaf_errors(errors)[0] from None
-    made = [draft for draft in others.result() if draft is not None]
-    for draft in made:
-        heap.problems.clear(draft.path, "source")
-    if undone := away - {draft.block for draft in made}:
-        states = [s for s in states if s.id in undone]
-        composed += await _compose_notes(heap, states, places, rescan)
-    drafts = [*composed.drafts, *made]
+    composed = await _compose_notes(heap, states, places, rescan)
+    drafts = composed.drafts
     changed: list[Draft] = []
     unchanged: list[Draft] = []
     for draft in drafts:
@@ -228,29 +209,6 @@ async def _write_notes(
     await put_back(heap, drafts)
 
 
-async def _for_others(
-    heap: HeapContext, states: Sequence[BlockState], places: dict[BlockId, str]
-) -> list[UnwrittenNote]:
-    """Return the notes without a file that other processes make the texts of."""
-    new = [s for s in states if s.id in places and s.id not in heap.index.path_of]
-    new = new[own_share(heap.processes, new) :]
-
-    def read(tx: Tx) -> list[tuple[BlockState, list[LogRow], list[BlockId]]]:
-        never = [s for s in new if renditions.newest(tx, s.id) is None]
-        return [(s, blocks.log(tx, s.id), blocks.tags(tx, s.id)) for s in never]
-
-    def one(state: BlockState, rows: Sequence[LogRow], tags: Sequence[BlockId]) -> UnwrittenNote:
-        updates, path = tuple(r.data for r in rows), places[state.id]
-        fields = Fields(state.title, tuple(tags), (), public_id=state.public_id)
-        links = KnownLinks.of(heap.index, names_of(updates))
-        ours = our_keys(heap.index, state, path, fields)
-        return UnwrittenNote(state.id, path, state.seq, updates, fields, ours, links)
-
-    if not new:
-        return []
-    return await offload(lambda found: [one(*f) for f in found], await heap.db.read(read))
-
-
 @dataclass(frozen=True, slots=True)
 class _Composed:
     """The next texts of notes, the entries of their attachments, and those that stay stale."""
@@ -258,13 +216,6 @@ class _Composed:
     drafts: list[Draft]
     attachments: list[EntryRow]
     left: set[BlockId]
-
-    def __add__(self, other: "_Composed") -> "_Composed":
-        return _Composed(
-            self.drafts + other.drafts,
-            self.attachments + other.attachments,
-            self.left | other.left,
-        )
 
 
 async def _compose_notes(

@@ -23,7 +23,7 @@ async def offload(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.to_thread(work, *args, **kwargs)
 
 
-async def hand_out(
+async def _hand_out(
     processes: Processes, work: Callable[[Sequence[Q]], Sequence[A | None]], values: Sequence[Q]
 ) -> list[A | None]:
     """Return what other processes make of values, in order; None: it has to be done here.
@@ -43,13 +43,6 @@ async def hand_out(
     return found
 
 
-def own_share(processes: Processes, items: Sequence[T]) -> int:
-    """Return how many of the items this process does while others do the rest."""
-    count = processes.ready if len(items) >= FEW else 0
-    # Half of what each of them does: this process also stores, writes and sends.
-    return -(-len(items) // (2 * count + 1))
-
-
 async def share_out(
     processes: Processes,
     work: Callable[[Sequence[Q]], Sequence[A | None]],
@@ -67,10 +60,12 @@ async def share_out(
         here: makes the function's argument of an item in this process; runs in a thread.
         away: makes one that another process can use; runs in a thread.
     """
-    own = own_share(processes, items)
+    count = processes.ready if len(items) >= FEW else 0
+    # Half of what each of them does: this process also stores and sends.
+    own = -(-len(items) // (2 * count + 1))
     given = await offload(lambda: [away(i) for i in items[own:]]) if own < len(items) else []
     async with TaskGroup() as group:
-        answers = group.create_task(hand_out(processes, work, given))
+        answers = group.create_task(_hand_out(processes, work, given))
         mine = await offload(lambda: work([here(i) for i in items[:own]]))
     found = [*mine, *answers.result()]
     left = [k for k, made in enumerate(found) if made is None]
