@@ -15,7 +15,7 @@ from heapsyncd.tree import Atom, Block, BlockType, Inline, Mark, Text, attrs, in
 
 Path = tuple[int, ...]
 
-EXAMPLES = int(os.environ.get("HEAPSYNCD_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("HEAPSYNCD_EXAMPLES", "60"))
 """More of them are for a run by hand."""
 PLAY = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 RANDOMS = st.randoms(use_true_random=False)
