@@ -164,8 +164,12 @@ def forget_passed(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
 
 
 def forget_recent(tx: Tx, heap_id: HeapId, direction: Direction) -> None:
-    """Restart the limit's time window, because a person looked at the deletions."""
-    tx.execute("DELETE FROM deletion WHERE heap_id = ? AND direction = ?", (heap_id, direction))
+    """Restart the limit's time window, because a person looked at the deletions.
+
+    Those that a person wants back stay recorded until they are.
+    """
+    sql = "DELETE FROM deletion WHERE heap_id = ? AND direction = ? AND undo = 0"
+    tx.execute(sql, (heap_id, direction))
 
 
 def doomed(tx: Tx, heap_id: HeapId) -> list[BlockId]:

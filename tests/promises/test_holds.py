@@ -10,8 +10,10 @@ import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache.blocks import BlockState
+from heapsyncd.errors import BlockError
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.ids import BlockId
+from heapsyncd.sync.deletions import carry_out
 from heapsyncd.sync.deletions.confirmed import confirmed
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_deletions, cached_status
@@ -553,6 +555,34 @@ async def test_undo_brings_back_what_was_let_through_before(world: World) -> Non
     await other.synced()
     assert contents(other.root) == before
     assert await decide(device) == []
+
+
+async def test_what_could_not_be_brought_back_is_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wish for a note that had gone before the rest was held outlives a failure."""
+    for k in range(16):
+        await world.add(f"N{k:02}", f"text *{k}*\n")
+    device = world.device()
+    await device.synced()
+    before = contents(device.root)
+    (device.root / "N00.md").unlink()
+    await device.synced()
+    for k in range(1, 14):
+        (device.root / f"N{k:02}.md").unlink()
+    assert (await device.once()).exit_code == 1
+
+    async def fails(*_arguments: object) -> None:
+        raise BlockError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(carry_out, "edit_fields", fails)
+        await decide(device, "undo")
+        await device.once()
+    assert contents(device.root).keys() == before.keys() - {"N00.md"}
+    await device.synced()
+    await device.synced()
+    assert contents(device.root) == before
 
 
 # ---- no torn tree ------------------------------------------------------------------------------

@@ -64,10 +64,10 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
         await moves.vanished(heap, _rows(heap, left), confirmed=True)
     await _remove_files(heap, [h for h in down if h.decision == "confirm"], rescan)
     kept = await _restore_blocks(heap, [h for h in down if h.decision == "undo"])
-    await _restore_passed(heap, undone)
+    restored = await _restore_passed(heap, undone)
 
     def forget(tx: Tx) -> None:
-        holds.forget_passed(tx, heap.id, undone)
+        holds.forget_passed(tx, heap.id, restored)
         standing = {h.direction for h in held if not h.decision}
         for direction in {h.direction for h in decided} - standing:
             holds.forget_recent(tx, heap.id, direction)
@@ -77,7 +77,10 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
     await heap.db.write(forget)
     await heap.release_holds([h for h in decided if h not in kept])
     log.info(
-        "held deletions decided", heap=heap.report.title, count=len(decided), restored=len(undone)
+        "held deletions decided",
+        heap=heap.report.title,
+        count=len(decided),
+        restored=len(restored),
     )
     return True
 
@@ -208,8 +211,12 @@ async def _restore_blocks(heap: HeapContext, held: Sequence[Hold]) -> list[Hold]
     ]
 
 
-async def _restore_passed(heap: HeapContext, undone: Sequence[Passed]) -> None:
-    """Restore what was deleted before the rest was held."""
+async def _restore_passed(heap: HeapContext, undone: Sequence[Passed]) -> list[Passed]:
+    """Restore what was deleted before the rest was held, and return what was.
+
+    What failed stays wanted: the next decision or start tries it again.
+    """
+    restored = []
     for one in undone:
         async with heap.lock:
             try:
@@ -220,7 +227,10 @@ async def _restore_passed(heap: HeapContext, undone: Sequence[Passed]) -> None:
                     await edit_fields(heap, one.block_id, Target(deleted_at_ms=None))
             except BlockError as error:
                 log.warning("could not restore", block=one.block_id, reason=str(error))
+            else:
+                restored.append(one)
         await asyncio.sleep(0)
+    return restored
 
 
 async def _attach_again(heap: HeapContext, passed: Passed) -> None:

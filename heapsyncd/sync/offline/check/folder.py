@@ -20,8 +20,6 @@ from heapsyncd.sync.report import Progress
 
 _SILENT: Final = "its content is another one, although nothing says that it was saved"
 
-_LEFT_OVER: Final = "it is left over from a write that was cut off"
-
 
 async def check_folder(
     heap: HeapContext, step: Step, *, was_mirrored: bool, is_running: bool
