@@ -144,13 +144,19 @@ class Debounce:
         return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
 
     def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
-        """Return whether a text has to wait for a new file it links to, for ``arrived_s`` at most.
+        """Return whether a text has to wait for a new file it links to.
 
         Until that file is read, the link's name means nothing.
         """
         keys = coming.keys if self.heap.dialect.mentions else ()
         named = names_in(saved.data.decode("utf-8", "replace")) if keys else []
         if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+            return False
+        return self._waits_for_new(saved, coming, now)
+
+    def _waits_for_new(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
+        """Return whether a file has to wait for new ones, for ``arrived_s`` at most."""
+        if not coming.keys:
             return False
         if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False

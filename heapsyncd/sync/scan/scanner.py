@@ -34,7 +34,7 @@ from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, renamed_unread
+from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, may_be_copy, renamed_unread
 from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
 from heapsyncd.sync.scan.move_detection import recognise
@@ -310,6 +310,8 @@ class Scanner(Debounce):
                 if is_new and saved and self._waits_for_news(saved, now):
                     continue
                 waits = is_new and saved and self._waits_for_names(saved, coming, now)
+                if saved and may_be_copy(self.heap, known):
+                    waits = waits or self._waits_for_new(saved, coming, now)
                 (waiting if waits else found).append(known)
         return found, waiting
 
