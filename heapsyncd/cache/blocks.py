@@ -292,13 +292,8 @@ def restart_log(
 def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
     """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number.
 
-    Crossings that name one of them end.
+    No crossing may name one of them.
     """
-    sql = (
-        "DELETE FROM crossing WHERE block_id = ? AND seq IN"
-        " (SELECT seq FROM crossing WHERE block_id = ? AND ours <= ?)"
-    )
-    tx.execute(sql, (block, block, up_to))
     tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
     tx.execute(
         "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)

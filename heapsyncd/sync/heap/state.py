@@ -275,16 +275,23 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
-        self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
 
-    async def release_holds(self, held: Sequence[Hold]) -> None:
-        """End these holds."""
-        if not held:
+    async def release_holds(
+        self, held: Sequence[Hold], first: Callable[[Tx], None] | None = None
+    ) -> None:
+        """End these holds. ``first``: what to store before, in the same transaction."""
+        if not held and first is None:
             return
-        await self.db.write(lambda tx: holds.release(tx, self.id, held))
+
+        def store(tx: Tx) -> None:
+            if first is not None:
+                first(tx)
+            holds.release(tx, self.id, held)
+
+        await self.db.write(store)
         for hold in held:
             self.holds.remove(hold)
         self.wake.publish.set()
