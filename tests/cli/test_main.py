@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,39 @@ from heapsyncd.cli import search
 from heapsyncd.cli.main import COMMANDS
 from tests.cli.devices import Device
 from tests.oneheap.service import Oneheap
+
+FOR_LATER = {
+    "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server", "heapsyncd.wire.oneheap",
+    "jinja2", "jwt", "nacl", "pygments", "rapidfuzz", "regex", "rich", "ulid",
+}  # fmt: skip
+"""What the daemon does without until there is work for it, or for good."""
+FOR_MIRRORS = {"aiohttp", "cryptography", "heapsyncd.sync", "pycrdt", "watchfiles", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "unused"),
+    [
+        (("cli.main", "cli.run", "daemon", "desktop", "backends.heaper"), FOR_LATER),
+        (("cli.main", "cli.status"), FOR_LATER | FOR_MIRRORS),
+    ],
+    ids=["run", "status"],
+)
+def test_a_start_imports_only_what_it_needs(modules: tuple[str, ...], unused: set[str]) -> None:
+    """The rest costs no time; garbage is collected as usual afterwards."""
+    code = f"""if True:
+        import gc, sys
+        usual = gc.get_threshold()
+        from heapsyncd.cli import __main__
+        __main__.prepare_imports()
+        assert gc.get_threshold() != usual
+        import {", ".join(f"heapsyncd.{m}" for m in modules)}
+        gc.collect()
+        assert gc.get_threshold() == usual
+        print(*{unused!r} & set(sys.modules))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 async def test_help_lists_the_commands(device: Device) -> None:
