@@ -203,6 +203,12 @@ class Commands(Protocol):
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
 
+    async def finish_sending(self) -> None:
+        """Wait until nothing is being written, and everything is sent that can be sent now."""
+
+    def renew(self) -> None:
+        """Close all connections, poll and send at once: the machine was suspended."""
+
     async def full_pass(self, timeout_s: float | None) -> "Verdict":
         """Do a full pass both ways, as a process that starts would.
 
