@@ -75,6 +75,8 @@ class Problem:
     """For people, without the path."""
     minor: bool = False
     """Whether nothing is left undone because of it: something never mirrored, or a hint."""
+    has_file: bool = True
+    """False: ``path`` is a title."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ async def mirror_account(
         FolderTrouble: the cache cannot be used.
     """
     self_test()
+    report.folder = str(account.folder)
     gc_control.settle()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
