@@ -382,6 +382,7 @@ FAULTS: Final = {
     66: (
         "a suspend, another network afterwards: both ways at once, over new connections",
         "promises/test_trouble.py::test_after_a_suspend_both_ways_at_once",
+        "promises/test_suspend.py::test_a_suspend_waits_until_edits_are_sent",
         "promises/test_trouble.py::test_a_suspend_is_the_difference_of_two_clocks",
         "wire/test_rest.py::test_given_up_connections_answer_over_new_ones",
     ),

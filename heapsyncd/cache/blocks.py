@@ -226,17 +226,19 @@ def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
     return seq
 
 
-def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, int]]:
+def made_since(
+    tx: Tx, heap_id: HeapId, at_ms: int, block: BlockId | None = None
+) -> list[tuple[BlockId, int, int]]:
     """Return the log rows that this device made since, whether acknowledged or not.
 
-    Each as its block, its number and when it was made.
+    Each as its block, its number and when it was made. ``block``: only this one's.
     """
     sql = (
         "SELECT block_id, log.seq, made_at_ms FROM log INDEXED BY log_made"
         " JOIN block ON block.id = block_id WHERE made_at_ms >= ? AND heap_id = ?"
-        " ORDER BY made_at_ms, block_id, log.seq"
+        " AND block_id = coalesce(?, block_id) ORDER BY made_at_ms, block_id, log.seq"
     )
-    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
+    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id, block))]
 
 
 def has_received(tx: Tx, block: BlockId, after: int, up_to: int) -> bool:

@@ -150,22 +150,33 @@ async def test_a_deleted_note_is_explained(
 
 async def test_what_is_unsent_says_why(device: Device, server: Server, heap_id: HeapId) -> None:
     """Beside a daemon whose server is away, ``explain`` and ``status`` say what waits, and for
-    what.
+    what; a program finds the file of each.
     """
     device.configure(server.url)
+    device.folder.mkdir(exist_ok=True)
+    (device.folder / "loose.md").touch()
     async with device.daemon():
         note = device.folder / "Home" / "Groceries.md"
         await server.__aexit__(None, None, None)
         note.write_text(note.read_text() + "bread\n")
+        link, picture = note.with_name("link.md"), note.with_name("picture.png")
+        link.symlink_to("Groceries.md")
+        picture.write_bytes(b"pixels")
 
         async def pending() -> bool:
-            return (
-                "edited here: the server has not confirmed it yet"
-                in (await device.inside("status")).out
-            )
+            done = await device.inside("status")
+            reason = "edited here: the server has not confirmed it yet"
+            return reason in done.out and "sending: picture.png" in done.out
 
         await eventually(pending)
+        account = await device.status()
+        (heap,) = account["heaps"]
+        assert [p["file"] for p in account["problems"]] == [str(device.folder / "loose.md")]
+        assert [p["file"] for p in heap["problems"]] == [str(link)]
+        assert str(note) in {p["file"] for p in heap["pending"]}
+        assert [t["file"] for t in heap["transfers"]] == [str(picture)]
         found = await facts(device, str(note))
+        assert found["file"] == str(note)
         assert found["now"].startswith("offline: ")
         assert found["server"]["unsent_updates"] == 1
         assert found["rule"].startswith("It has edits that the server has not acknowledged")

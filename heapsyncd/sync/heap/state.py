@@ -329,7 +329,7 @@ class HeapContext:
                 history.notices(tx, self.id),
             )
         )
-        self.report.pending = pending_as_dicts(waiting, self.index.path_of)
+        self.report.pending = pending_as_dicts(waiting, self.index.path_of, self.report.folder)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
         self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]
