@@ -1,10 +1,12 @@
 """Follow the live feed: which blocks, and what to do with what it tells.
 
 The blocks that changed last are followed, up to a limit that is there for the server: it keeps
-each open document in memory, and opening one costs it about a millisecond. What is not followed
-(because it is new, or because there are too many) other devices announce over the *bell*, a block
-that all of them follow; then the delta feed is polled at once. Servers that pass no such
-announcements on, and apps, which make none, cost no more than the wait for the next poll.
+each open document in memory, and opening one costs it about a millisecond.
+
+What is not followed (because it is new, or because there are too many) other devices announce over
+the *bell*, a block that all of them follow: then the delta feed is polled at once. Nothing depends
+on it: where a server passes no rings on, the next poll brings the news. Apps ring no bell. As
+whoever edits a note in one may have made another, a poll follows each live change, too.
 """
 
 import asyncio
@@ -54,6 +56,8 @@ GATHER_S = 0.02
 """The shortest time between two bursts of live events."""
 CHOSEN_AGAIN_S = 0.3
 """The shortest time between two selections of what to follow."""
+EAGERLY: Final = 2000
+"""While a whole heap is uploaded or mirrored, no more blocks than this are followed."""
 MANY_COMING = 200
 """With more new blocks than this, a whole heap is being uploaded or mirrored."""
 SPREAD_S: Final = 0.05
@@ -124,8 +128,10 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
                 feed.reopen(block)
         await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
-        while not chosen.is_all and _are_many_coming(heap):
-            # One is as new as the other: do not open and close each in turn.
+        while _are_many_coming(heap) and (not chosen.is_all or len(link.followed) > EAGERLY):
+            # Opening them would take time from what brings them. And where there are too many, one
+            # is as new as the other: do not open and close each in turn.
+            link.follows_all = False
             heap.wake.follow.clear()
             await heap.wake.follow.wait()
 

@@ -36,8 +36,8 @@ from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
-FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
-"""How many notes are followed over the live connection."""
+FOLLOWED: Final = {"all": 10_000, "recent": 200, "off": 0}
+"""How many blocks are followed over the live connection."""
 TURN_S: Final = 10.0
 """A waiting loop reports that it is alive this often."""
 HUNG_S: Final = 100.0
