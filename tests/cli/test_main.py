@@ -19,11 +19,11 @@ from tests.cli.devices import Device
 from tests.oneheap.service import Oneheap
 
 FOR_LATER = {
-    "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server", "heapsyncd.wire.oneheap",
-    "jinja2", "jwt", "nacl", "pygments", "rapidfuzz", "regex", "rich", "ulid",
+    "cryptography", "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server",
+    "heapsyncd.wire.oneheap", "jinja2", "jwt", "pygments", "rapidfuzz", "regex", "rich", "ulid",
 }  # fmt: skip
 """What the daemon does without until there is work for it, or for good."""
-FOR_MIRRORS = {"aiohttp", "cryptography", "heapsyncd.sync", "pycrdt", "watchfiles", "yaml"}
+FOR_MIRRORS = {"aiohttp", "heapsyncd.sync", "nacl", "pycrdt", "watchfiles", "yaml"}
 
 
 @pytest.mark.parametrize(
