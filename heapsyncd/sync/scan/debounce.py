@@ -151,9 +151,10 @@ class Debounce:
 
         Until that file is read, the link's name means nothing.
         """
-        if not self.heap.dialect.mentions:
+        is_certain = self._sees_all and not coming.keys
+        if is_certain or not self.heap.dialect.mentions or isinstance(saved.note, UnreadableFile):
             return False
-        named = names_in(saved.data.decode("utf-8", "replace"))
+        named = names_in(saved.note.body)
         unknown = [n for n in named if self.heap.index.block_of(n) is None]
         if any(link_key(n) in coming.keys for n in unknown):
             return self._waits_for_new(saved, coming.due, now)
