@@ -19,8 +19,7 @@ from heapsyncd.processes import Processes
 from heapsyncd.sync import publish
 from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.pull import pull as pull_module
-from heapsyncd.sync.pull import receive
+from heapsyncd.sync.pull import follow, receive
 from heapsyncd.sync.push import push
 from heapsyncd.sync.runtime import heap, open_heap
 from heapsyncd.sync.scan.debounce import Debounce
@@ -175,8 +174,8 @@ async def test_more_notes_than_are_followed_are_not_opened_in_turn(
 
     monkeypatch.setattr(LiveLink, "queue", queue)
     monkeypatch.setattr(heap, "FOLLOWED", {"all": limit})
-    monkeypatch.setattr(pull_module, "CHOSEN_AGAIN_S", 0.0)
-    monkeypatch.setattr(pull_module, "PULL_BLOCKS", 5)
+    monkeypatch.setattr(follow, "CHOSEN_AGAIN_S", 0.0)
+    monkeypatch.setattr(follow, "MANY_COMING", 5)
     monkeypatch.setattr(push, "BATCH", 5)
     device = world.device()
     write_notes(device)

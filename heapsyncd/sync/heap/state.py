@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend
+from heapsyncd.backoff import Paced
 from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.crash_marks import AtWork
@@ -68,8 +69,14 @@ class Wake:
     pull: asyncio.Event = field(default_factory=asyncio.Event)
     transfer: asyncio.Event = field(default_factory=asyncio.Event)
     follow: asyncio.Event = field(default_factory=asyncio.Event)
+    poll_soon: Paced = field(init=False)
+    """Sets ``pull``, at a time when not all devices do so."""
     scan_all: bool = False
     """Scan the whole folder: some files no longer belong to any block."""
+
+    def __post_init__(self) -> None:
+        """Connect what is asked for with its event."""
+        self.poll_soon = Paced(self.pull.set)
 
 
 @dataclass
@@ -248,6 +255,12 @@ class HeapContext:
         else:
             self.wake.pull.set()
 
+    def refollow(self, blocks: Iterable[BlockId]) -> None:
+        """Have it looked up whether blocks can be followed live."""
+        if self.link.live is not None:
+            self.link.refollow.update(blocks)
+            self.wake.follow.set()
+
     def request_rescan(self) -> None:
         """Have the whole folder scanned: files without a block are found as new ones."""
         self.wake.scan_all = self.report.reading = True
@@ -329,7 +342,7 @@ class HeapContext:
                 history.notices(tx, self.id),
             )
         )
-        self.report.pending = pending_as_dicts(waiting, self.index.path_of)
+        self.report.pending = pending_as_dicts(waiting, self.index.path_of, self.report.folder)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
         self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]

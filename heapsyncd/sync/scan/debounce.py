@@ -93,7 +93,10 @@ class Debounce:
             since = now
         self._seen[entry.path] = (entry.stat, since)
         wait = self.heap.timing.quiet_s
-        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
+        # Written elsewhere and then renamed to here: ctime is later than the last write.
+        moved_here = entry.stat.ctime_ns > entry.stat.mtime_ns
+        is_new = row is None or row.stat is None or row.stat.inode != entry.stat.inode
+        replaced = is_new and (row is not None or moved_here)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _has_shrunk(row.size or 0, entry.stat.size):
