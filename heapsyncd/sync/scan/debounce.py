@@ -1,7 +1,7 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -43,6 +43,8 @@ class Debounce:
     """Notes that wait for new files they link to, and since when."""
     _sees_all: bool = field(default=False, init=False)
     """Whether this scan is of the whole folder."""
+    _found: Container[str] = field(default=(), init=False)
+    """The paths that this scan found."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Scan these paths with everything below them, or the whole folder, in the next scan."""
@@ -185,7 +187,8 @@ class Debounce:
 
     def _may_be_new(self, path: str) -> bool:
         heap = self.heap
-        known = path in heap.index.entries or path in self._due or heap.problems.at(path)
+        is_noticed = path in self._found or path in self._due or path in heap.index.entries
+        known = is_noticed or heap.problems.at(path)
         return not known and not heap.layout.ignore.match(path, is_dir=False)
 
     def _waits_for_new(self, saved: SavedFile, due_s: float, now: float) -> bool:
