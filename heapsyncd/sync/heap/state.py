@@ -288,6 +288,7 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
+        self.link.recent_acks.tidy(time.monotonic())
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
