@@ -84,10 +84,11 @@ def newest(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
 
 
 def wanted(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """Return the blocks to pull, in the order to pull them: folders and tags first."""
+    """Return the blocks to pull, in the order to pull them: folders and tags, then the newest."""
     sql = (
         "SELECT id FROM block WHERE heap_id = ? AND wanted > 0"
-        " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
+        " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END,"
+        " announced_ms DESC, id"
     )
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
