@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,6 +20,7 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import PullAnswer, PullAsk
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap import state
 from heapsyncd.sync.offline.status import cached_status
 from tests.sync.proxy import Forward, before
 from tests.sync.rig import Device, World, ids, until
@@ -94,6 +96,26 @@ async def test_the_newest_notes_come_first(world: World, monkeypatch: pytest.Mon
     assert ids(device)["Twin.md"] == min(twins)
     assert (await world.text(device.id_of("Projects/Newest.md"))).startswith("typed: see")
     assert set(await world.titles()) == {"Mine", "Newest", "Old", "Twin"}
+
+
+async def test_memory_is_given_back_after_much_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all is in sync, few documents stay loaded, and the system gets back what was freed."""
+    given = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(state, "MUCH_WORK", 4)
+    monkeypatch.setattr(state, "KEPT_AT_REST", 1)
+    monkeypatch.setattr(state, "give_back", lambda: loop.call_soon_threadsafe(given.set))
+    for k in range(4):
+        await world.add(f"Note {k}", "text\n")
+    device = world.device(live="off")
+    async with device.running():
+        async with asyncio.timeout(30):
+            await given.wait()
+        commands: Any = device.report.commands
+        (mirror,) = commands.mirrors.values()
+        assert len(mirror.state.replicas._held) == 1
 
 
 async def test_up(world: World) -> None:

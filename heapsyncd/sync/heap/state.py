@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.cache import history, holds, pending, problems
@@ -20,7 +20,7 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
 from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.confirmer import Confirmer
-from heapsyncd.sync.heap.gc_control import collect_everything
+from heapsyncd.sync.heap.gc_control import collect_everything, give_back
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import RewriteLimit
 from heapsyncd.sync.heap.offload import offload
@@ -41,6 +41,10 @@ from heapsyncd.sync.report import (
 )
 
 T = TypeVar("T")
+MUCH_WORK: Final = 100
+"""After so many changes, memory is given back."""
+KEPT_AT_REST: Final = 20
+"""So many replicas are kept then: who edits goes on with a note of the last ones."""
 
 
 def now_ms() -> int:
@@ -186,6 +190,8 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+    _passed_at_rest: int = field(default=0, init=False)
+    """How many changes had passed when memory was given back last."""
 
     async def close(self) -> None:
         """Release the folder, and end other processes."""
@@ -279,6 +285,14 @@ class HeapContext:
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
+
+    async def rest(self) -> None:
+        """Free what much work has left behind; call it while everything is in sync."""
+        passed = self.traffic.passed.total()
+        if passed - self._passed_at_rest >= MUCH_WORK:
+            self._passed_at_rest = passed
+            self.replicas.keep(KEPT_AT_REST)
+            await asyncio.to_thread(give_back)
 
     async def release_holds(self, held: Sequence[Hold]) -> None:
         """End these holds."""
