@@ -48,7 +48,7 @@ ALLOWED = {
     "backends.oneheap": {"backends", "sync.merge", *STAGES},
     "sync": {"sync", "backends", *STAGES},
     # The server shares how bytes are written and what a document is, nothing of the mirror.
-    "server": {"server", "document", "wire.lib0", "wire.hocuspocus"},
+    "server": {"server", "document", "wire.awareness", "wire.hocuspocus", "wire.lib0"},
     "logs": set(),
     "control": set(),
     "statelock": set(),

@@ -171,6 +171,8 @@ def counts(heap: Mapping[str, Any]) -> str:
     has = [_counted(heap["notes"], "note")]
     if heap.get("files"):
         has.append(_counted(heap["files"], "file"))
+    if 0 < heap.get("followed", 0) < heap["notes"]:
+        has.append(f"the newest {heap['followed']} followed live")
     waiting = {"to send": heap["pending_up"], "to receive": heap["pending_down"]}
     return ", ".join([*has, *(f"{count} {what}" for what, count in waiting.items() if count)])
 

@@ -97,6 +97,8 @@ class HeapReport:
     files: int = 0
     """Files that are no notes: those attached to notes, and those of blocks that are only a file.
     """
+    followed: int = 0
+    """How many blocks are to be followed live: the newest, if not all."""
     pending_up: int = 0
     pending_down: int = 0
     held_deletions: int = 0
@@ -133,6 +135,7 @@ class HeapReport:
             "folder": self.folder,
             "notes": self.notes,
             "files": self.files,
+            "followed": self.followed,
             "pending_up": self.pending_up,
             "pending_down": self.pending_down,
             "held_deletions": self.held_deletions,

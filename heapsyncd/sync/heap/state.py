@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend
+from heapsyncd.backoff import Paced
 from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.crash_marks import AtWork
@@ -68,8 +69,14 @@ class Wake:
     pull: asyncio.Event = field(default_factory=asyncio.Event)
     transfer: asyncio.Event = field(default_factory=asyncio.Event)
     follow: asyncio.Event = field(default_factory=asyncio.Event)
+    poll_soon: Paced = field(init=False)
+    """Sets ``pull``, at a time when not all devices do so."""
     scan_all: bool = False
     """Scan the whole folder: some files no longer belong to any block."""
+
+    def __post_init__(self) -> None:
+        """Connect what is asked for with its event."""
+        self.poll_soon = Paced(self.pull.set)
 
 
 @dataclass
@@ -248,6 +255,12 @@ class HeapContext:
         else:
             self.wake.pull.set()
 
+    def refollow(self, blocks: Iterable[BlockId]) -> None:
+        """Have it looked up whether blocks can be followed live."""
+        if self.link.live is not None:
+            self.link.refollow.update(blocks)
+            self.wake.follow.set()
+
     def request_rescan(self) -> None:
         """Have the whole folder scanned: files without a block are found as new ones."""
         self.wake.scan_all = self.report.reading = True
@@ -275,16 +288,23 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
-        self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
 
-    async def release_holds(self, held: Sequence[Hold]) -> None:
-        """End these holds."""
-        if not held:
+    async def release_holds(
+        self, held: Sequence[Hold], first: Callable[[Tx], None] | None = None
+    ) -> None:
+        """End these holds. ``first``: what to store before, in the same transaction."""
+        if not held and first is None:
             return
-        await self.db.write(lambda tx: holds.release(tx, self.id, held))
+
+        def store(tx: Tx) -> None:
+            if first is not None:
+                first(tx)
+            holds.release(tx, self.id, held)
+
+        await self.db.write(store)
         for hold in held:
             self.holds.remove(hold)
         self.wake.publish.set()
