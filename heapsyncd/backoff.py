@@ -126,7 +126,7 @@ class Lane:
         policy = SERVER if isinstance(self.last, TryLater) else REFUSED
         pause = policy.pause_s(self.failures, self._chance())
         # Everybody is asked for the same wait: later than asked, but not all at once.
-        return max(pause, (_asked_s(self.last) or 0.0) * (1.0 + _LATER * self._chance()))
+        return max(pause, (asked_s(self.last) or 0.0) * (1.0 + _LATER * self._chance()))
 
     def wake_events(self) -> tuple[asyncio.Event, ...]:
         """Return the events that end the pause early: the server's next sign of life.
@@ -134,11 +134,11 @@ class Lane:
         None if the server asked for the pause, refused the request, or answers everything but
         this.
         """
-        waits = isinstance(self.last, TryLater | SignInRefused) and _asked_s(self.last) is None
+        waits = isinstance(self.last, TryLater | SignInRefused) and asked_s(self.last) is None
         return (self._heard,) if waits and not self._alone else ()
 
 
-def _asked_s(error: Exception) -> float | None:
+def asked_s(error: Exception) -> float | None:
     """Return how long the server asked to wait, None if it did not."""
     return error.retry_after_s if isinstance(error, TooFast | ServerTrouble) else None
 

@@ -25,6 +25,7 @@ from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.offline.check.repair import check_and_repair
 from heapsyncd.sync.report import Progress, Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
@@ -92,7 +93,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, handlers(lambda: reports), {"sync": _no_daemon}),
+            control.serve(config.state_dir, handlers(lambda: reports), _OF_A_DAEMON),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -108,6 +109,9 @@ async def run_once(
 
 async def _no_daemon(_arguments: Mapping[str, Any], _tell: control.Tell) -> None:
     """Answer as if no daemon listened: this pass may be over before another one's work is seen."""
+
+
+_OF_A_DAEMON: Final = {"sync": _no_daemon, "repair": _no_daemon}
 
 
 def _cancelled(report: Report) -> Verdict:
@@ -149,6 +153,7 @@ class Daemon:
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._repairs: set[asyncio.Task[list[dict[str, Any]]]] = set()
         self._stopping = False
         self._ready_announced = False
 
@@ -178,7 +183,9 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass, **long_handlers(self._reports)}
+            long_requests: dict[str, control.LongHandler] = {
+                "sync": self._full_pass, "repair": self._repair, **long_handlers(self._reports)
+            }  # fmt: skip
             async with (
                 control.serve(self._config.state_dir, handlers(self._reports), long_requests),
                 TaskGroup() as group,
@@ -192,6 +199,7 @@ class Daemon:
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
                 _cancel(beside)
+                await self._end_repairs()
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -212,6 +220,44 @@ class Daemon:
             return [asdict(step) for s in supervisors for step in s.report.unfinished()]
 
         return await telling(passes(), tell, news)
+
+    async def _repair(self, arguments: Mapping[str, Any], tell: control.Tell) -> dict[str, Any]:
+        """Check and repair every account, one after the other, while its mirror rests."""
+        steps: dict[str, Progress] = {}
+        offline = arguments.get("offline")
+
+        async def accounts() -> list[dict[str, Any]]:
+            found = []
+            for supervisor in list(self._supervisors.values()):
+                async with supervisor.at_rest():
+                    checked = await check_and_repair(
+                        supervisor.account,
+                        self._config.state_dir,
+                        lambda step: steps.update({step.label: step}),
+                        offline=None if offline is None else str(offline),
+                    )
+                found.append(checked.as_dict())
+            return found
+
+        task = asyncio.create_task(accounts())
+        self._repairs.add(task)
+        try:
+            return {
+                "accounts": await telling(task, tell, lambda: list(map(asdict, steps.values())))
+            }
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise HeapsyncdError(
+                "The daemon was stopped or reloaded during the repair; run it again."
+            ) from None
+        finally:
+            self._repairs.discard(task)
+
+    async def _end_repairs(self) -> None:
+        """End repairs that are under way; what they did not come to stays as it is."""
+        _cancel(self._repairs)
+        await asyncio.gather(*self._repairs, return_exceptions=True)
 
     async def _tell_desktop(self) -> None:
         """Show on the desktop what waits for a person, each event once."""
@@ -286,6 +332,7 @@ class Daemon:
 
     async def _reconfigure(self, config: Config, group: TaskGroup) -> None:
         """Apply a configuration: restart the accounts whose settings changed."""
+        await self._end_repairs()
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a

@@ -67,6 +67,7 @@ ALLOWED = {
         "logs",
         "notify",
         "statelock",
+        "sync.offline.check",
         "sync.runtime.account",
         "sync.heap.timing",
         "sync.report",

@@ -172,6 +172,13 @@ class Backend(Protocol):
     async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
         """Return one page of the delta feed from ``cursor_ms`` (server time; 0: everything)."""
 
+    async def unread(self, heap_id: HeapId) -> int:
+        """Return how many items the server has otherwise than they were read; nothing is stored.
+
+        For a backend that itself stores what the server has: from now on, ``changes``, ``row`` and
+        ``pull`` tell what is stored. Others return 0, for theirs always tell what the server has.
+        """
+
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """Make one pull request.
 

@@ -1,10 +1,12 @@
 """The status of a running mirror: states, problems, progress, and the verdict of a pass."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from heapsyncd.backoff import asked_s
 from heapsyncd.cache.pending import Pending
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, for_people
 from heapsyncd.ids import BlockId, HeapId
@@ -115,6 +117,9 @@ class HeapReport:
     """Why the whole heap is not synced (folder missing, 403 ...), by the kind of work that failed.
     """
 
+    waits: dict[str, int] = field(default_factory=dict)
+    """Until when the server asked to wait, by the kind of work; milliseconds."""
+
     @property
     def error(self) -> str | None:
         """Return why the whole heap is not synced; None if it is."""
@@ -134,6 +139,7 @@ class HeapReport:
             "pending_up": self.pending_up,
             "pending_down": self.pending_down,
             "held_deletions": self.held_deletions,
+            "waits_until_ms": max(self.waits.values(), default=None),
             "pending": list(self.pending),
             "notices": list(self.notices),
             "reviews": self.reviews,
@@ -185,6 +191,12 @@ def pending_as_dicts(
 def file_at(folder: str, path: str | None) -> str | None:
     """Return the absolute path of something in a folder; None if it has no path yet."""
     return None if path is None else str(Path(folder, path))
+
+
+def until_ms(error: Exception) -> int | None:
+    """Return until when the server asks to wait; None if it does not."""
+    wait_s = asked_s(error)
+    return None if wait_s is None else int((time.time() + wait_s) * 1000)
 
 
 def _problem(problem: Problem, folder: str) -> dict[str, Any]:
@@ -261,6 +273,8 @@ class Report:
     """Why the account is not synced, with the technical reason behind it; None if it is."""
     summary: str | None = None
     """The same without the technical reason."""
+    waits_until_ms: int | None = None
+    """Until when the server asked to wait with what failed last; None: it did not."""
     in_sync_ms: int | None = None
     """When everything was last known to be in sync, by this machine's clock; None: never."""
     problems: list[Problem] = field(default_factory=list)
@@ -299,6 +313,7 @@ class Report:
             "error": self.error or self.unmatched,
             "summary": (self.summary if self.error else None) or self.error or self.unmatched,
             "connected": self.connected,
+            "waits_until_ms": self.waits_until_ms if self.error else None,
             "in_sync_ms": self.in_sync_ms,
             "problems": [_problem(p, self.folder) for p in self.problems],
             "heaps": [h.as_dict() for h in self.heaps.values()],
@@ -310,6 +325,7 @@ class Report:
         self.error = for_people(error)
         self.summary = error.plain if isinstance(error, TryLater) else self.error
         self.refused = isinstance(error, SignInRefused)
+        self.waits_until_ms = until_ms(error)
         if isinstance(error, TryLater):
             self.connected = False
         return is_new
