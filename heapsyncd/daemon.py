@@ -20,6 +20,7 @@ from heapsyncd.config import Account, Config
 from heapsyncd.control_requests import handlers, long_handlers, recount_all, telling
 from heapsyncd.desktop import Desktop, Events
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
+from heapsyncd.logind import SuspendLock
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
@@ -124,6 +125,7 @@ class Daemon:
         mirror: mirrors one account.
         timing: the waits and pauses.
         desktop: shows what waits for a person; None: nobody does.
+        suspends: delays suspends until what waits is sent; None: nothing does.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Daemon:
         mirror: Mirror = mirror_account,
         timing: Timing = DEFAULT,
         desktop: Desktop | None = None,
+        suspends: SuspendLock | None = None,
     ) -> None:
         self._config = config
         self._load = load
@@ -142,6 +145,7 @@ class Daemon:
         self._mirror = mirror
         self._timing = timing
         self._desktop = desktop if desktop is not None and desktop.is_there else None
+        self._suspends = suspends
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
@@ -181,10 +185,13 @@ class Daemon:
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
-                telling = group.create_task(self._tell_desktop())
+                beside = [group.create_task(self._tell_desktop())]
+                if self._suspends is not None:
+                    holding = self._suspends.hold(self._before_suspend, self._after_suspend)
+                    beside.append(group.create_task(holding))
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
-                telling.cancel()
+                _cancel(beside)
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -218,6 +225,18 @@ class Daemon:
                 for notice in events.new([report.snapshot() for report in self._reports()]):
                     await self._desktop.show(notice)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _before_suspend(self) -> None:
+        """Wait until every account has finished what it writes, and sent what it can."""
+        async with TaskGroup() as group:
+            for report in self._reports():
+                if report.commands is not None:
+                    group.create_task(report.commands.finish_sending())
+
+    def _after_suspend(self) -> None:
+        for report in self._reports():
+            if report.commands is not None:
+                report.commands.renew()
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]

@@ -14,6 +14,7 @@ from heapsyncd import control
 from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
+from heapsyncd.dbus import Bus
 from heapsyncd.desktop import Desktop, Notice
 from heapsyncd.errors import (
     ConfigError,
@@ -351,7 +352,7 @@ class Screen(Desktop):
     """A desktop that is there, and keeps what it shows."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(Bus(None))
         self.shown: asyncio.Queue[Notice] = asyncio.Queue()
 
     @property

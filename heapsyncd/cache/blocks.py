@@ -235,17 +235,19 @@ def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
     return seq
 
 
-def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, int]]:
+def made_since(
+    tx: Tx, heap_id: HeapId, at_ms: int, block: BlockId | None = None
+) -> list[tuple[BlockId, int, int]]:
     """Return the log rows that this device made since, whether acknowledged or not.
 
-    Each as its block, its number and when it was made.
+    Each as its block, its number and when it was made. ``block``: only this one's.
     """
     sql = (
         "SELECT block_id, log.seq, made_at_ms FROM log INDEXED BY log_made"
         " JOIN block ON block.id = block_id WHERE made_at_ms >= ? AND heap_id = ?"
-        " ORDER BY made_at_ms, block_id, log.seq"
+        " AND block_id = coalesce(?, block_id) ORDER BY made_at_ms, block_id, log.seq"
     )
-    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
+    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id, block))]
 
 
 def has_received(tx: Tx, block: BlockId, after: int, up_to: int) -> bool:
@@ -301,13 +303,8 @@ def restart_log(
 def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
     """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number.
 
-    Crossings that name one of them end.
+    No crossing may name one of them.
     """
-    sql = (
-        "DELETE FROM crossing WHERE block_id = ? AND seq IN"
-        " (SELECT seq FROM crossing WHERE block_id = ? AND ours <= ?)"
-    )
-    tx.execute(sql, (block, block, up_to))
     tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
     tx.execute(
         "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)

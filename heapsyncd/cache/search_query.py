@@ -20,8 +20,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import regex
-
 Field = Literal["tag", "title"]
 COLUMNS: Final = {"tag": "tags", "title": "title names"}
 """The columns of the index that a field means."""
@@ -38,9 +36,9 @@ _UNSPACED = re.compile(
     "\u1100-\u11ff\uac00-\ud7af"  # Korean: particles are written together with words
     "]++"
 )
-_WORD = regex.compile(r"[\p{L}\p{N}\p{Co}\p{M}]+")
+_WORD: Final = r"[\p{L}\p{N}\p{Co}\p{M}]+"
 """What the tokenizer of the index takes for a word."""
-_CORE = regex.compile(r"[\p{L}\p{N}\p{Co}]")
+_CORE: Final = r"[\p{L}\p{N}\p{Co}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,11 @@ def _quoted(argument: str) -> str:
 
 def words_of(text: str) -> Iterator[str]:
     """Yield the words of a text."""
-    for word in _WORD.findall(unicodedata.normalize("NFC", text)):
-        if _CORE.search(word):
+    import regex
+
+    is_core = regex.compile(_CORE).search
+    for word in regex.findall(_WORD, unicodedata.normalize("NFC", text)):
+        if is_core(word):
             yield word
 
 

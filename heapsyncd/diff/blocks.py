@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from rapidfuzz.distance import Indel
-
 from heapsyncd.diff.sequences import Gap, matches
 from heapsyncd.diff.text import TOKEN
 from heapsyncd.tree import Block
@@ -105,6 +103,8 @@ def _alike(a: _Words, b: _Words) -> float:
     if a.text == b.text:
         return 1.0
     if a.bag is None or b.bag is None:
+        from rapidfuzz.distance import Indel
+
         alike = float(Indel.normalized_similarity(a.text, b.text))
         return max(alike, SIMILAR) if _grown(a.text, b.text) else alike
     # Long texts: the share of common words takes linear time and is good enough to pair blocks.

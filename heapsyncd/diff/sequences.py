@@ -4,8 +4,6 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
-from rapidfuzz.distance import LCSseq
-
 Match = tuple[int, int, int]
 """``a[i:i+n]`` equals ``b[j:j+n]``: (i, j, n)."""
 
@@ -102,6 +100,8 @@ def shared_ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]
 
 def _few_or_small(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[Match] | None:
     if len(a) * len(b) <= _TABLE_CELLS:
+        from rapidfuzz.distance import LCSseq
+
         blocks = LCSseq.opcodes(a, b)
         return [
             (o.src_start, o.dest_start, o.src_end - o.src_start)

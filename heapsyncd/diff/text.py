@@ -5,15 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-import regex
-from rapidfuzz.distance import Indel
-
 from heapsyncd.diff.sequences import Gap, Match, gaps_between, matches, shared_ends
 
 TOKEN = re.compile(r"\w+|[^\S\n]+|\n|[^\w\s]")
 """A word, a run of blanks, a newline, or another character."""
 _LINE = re.compile(r"[^\r\n]*+(?:\r\n|\r|\n|\Z)")
-_GRAPHEME = regex.compile(r"\X")
 _SURVIVES = 0.4
 """The least share of a text that must survive for it not to be replaced as a whole."""
 _WORD_SIMILAR = 0.5
@@ -136,6 +132,8 @@ def _similar_chars(old: str, new: str) -> float:
     longer = max(len(old), len(new))
     if len(old) * len(new) > _LETTER_CELLS:
         return float(longer)
+    from rapidfuzz.distance import Indel
+
     similarity = float(Indel.normalized_similarity(old.strip(), new.strip()))
     contains_old = old.strip() and (new.strip().startswith(old.strip()) or old.strip() in new)
     return similarity * longer if similarity >= _WORD_SIMILAR or contains_old else 0.0
@@ -225,6 +223,8 @@ def _words_first(a: list[str], b: list[str]) -> list[Match]:
 def _letter_gaps(a: str, b: str, gap: Gap) -> Iterator[Gap]:
     i1, i2, j1, j2 = gap
     old, new = a[i1:i2], b[j1:j2]
+    from rapidfuzz.distance import Indel
+
     bounded = 0 < len(old) * len(new) <= _LETTER_CELLS
     if not bounded or Indel.normalized_similarity(old, new) < _WORD_SIMILAR:
         yield gap
@@ -301,7 +301,10 @@ def _to_whole_words(text: str, start: int, end: int, left: int, right: int) -> i
 def _is_boundary(text: str, at: int) -> bool:
     if at in {0, len(text)} or (text[at - 1].isascii() and text[at].isascii()):
         return True
+    import regex
+
     start = at - 1
     while start > 0 and at - start < 64 and not text[start].isascii():
         start -= 1
-    return any(m.end() == at for m in _GRAPHEME.finditer(text, start, min(len(text), at + 1)))
+    graphemes = regex.compile(r"\X").finditer(text, start, min(len(text), at + 1))
+    return any(m.end() == at for m in graphemes)

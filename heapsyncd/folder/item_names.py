@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
-import regex
-
 from heapsyncd.folder.names import (
     ASSETS_SUFFIX,
     NOTE_SUFFIX,
@@ -219,6 +217,8 @@ def _with_room(name: str) -> str:
     """Return a name short enough for a number, and for ``.comments`` behind its suffix."""
     if len(name.encode()) <= _MOST_BYTES:
         return name
+    import regex
+
     stem, suffix = split_suffix(name)
     kept = ""
     for grapheme in regex.findall(r"\X", stem):

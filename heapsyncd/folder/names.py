@@ -10,8 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import count
 
-import regex
-
 from heapsyncd.folder.ignore import NO_RULES
 
 NOTE_SUFFIX = ".md"
@@ -173,6 +171,8 @@ def _cut(text: str, limit: int) -> str:
     """Return the longest prefix of whole graphemes with at most ``limit`` UTF-8 bytes."""
     if len(text.encode()) <= limit:
         return text
+    import regex
+
     kept, size = "", 0
     for grapheme in regex.findall(r"\X", text):
         size += len(grapheme.encode())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from heapsyncd.cache.pending import Pending
@@ -99,8 +100,8 @@ class HeapReport:
     pending_up: int = 0
     pending_down: int = 0
     held_deletions: int = 0
-    pending: list[dict[str, str]] = field(default_factory=list)
-    """The first pending notes: path, direction (``up``, ``down``) and reason."""
+    pending: list[dict[str, str | None]] = field(default_factory=list)
+    """The first pending notes: path, file, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
     reviews: int = 0
     """How many of the notices are reviews: a person ends them with `history --seen`."""
@@ -137,7 +138,7 @@ class HeapReport:
             "notices": list(self.notices),
             "reviews": self.reviews,
             "transfers": list(self.transfers),
-            "problems": [{"path": p.path, "reason": p.reason, "minor": p.minor} for p in problems],
+            "problems": [_problem(p, self.folder) for p in problems],
         }
 
     def left(self) -> list[str]:
@@ -167,17 +168,32 @@ class HeapReport:
 
 
 def pending_as_dicts(
-    pending: Iterable[Pending], paths: Mapping[BlockId, str]
-) -> list[dict[str, str]]:
-    """Return pending notes as in ``status --json``."""
+    pending: Iterable[Pending], paths: Mapping[BlockId, str], folder: str
+) -> list[dict[str, str | None]]:
+    """Return pending notes as in ``status --json``; ``folder`` is the heap's."""
     return [
         {
             "path": paths.get(p.id, p.title),
+            "file": file_at(folder, paths.get(p.id)),
             "direction": "up" if p.up else "down",
             "reason": p.why,
         }
         for p in pending
     ]
+
+
+def file_at(folder: str, path: str | None) -> str | None:
+    """Return the absolute path of something in a folder; None if it has no path yet."""
+    return None if path is None else str(Path(folder, path))
+
+
+def _problem(problem: Problem, folder: str) -> dict[str, Any]:
+    return {
+        "path": problem.path,
+        "file": file_at(folder, problem.path if problem.has_file else None),
+        "reason": problem.reason,
+        "minor": problem.minor,
+    }
 
 
 class Commands(Protocol):
@@ -206,6 +222,12 @@ class Commands(Protocol):
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
 
+    async def finish_sending(self) -> None:
+        """Wait until nothing is being written, and everything is sent that can be sent now."""
+
+    def renew(self) -> None:
+        """Close all connections, poll and send at once: the machine was suspended."""
+
     async def full_pass(self, timeout_s: float | None) -> "Verdict":
         """Do a full pass both ways, as a process that starts would.
 
@@ -229,6 +251,8 @@ class Report:
     name: str
     progress: Callable[[Progress], None] | None = None
     beat: Callable[[], None] | None = None
+    folder: str = ""
+    """The account's, absolute; set by its mirror."""
     connected: bool = False
     ready: bool = False
     """Whether the first pass over folder and server is complete."""
@@ -276,9 +300,7 @@ class Report:
             "summary": (self.summary if self.error else None) or self.error or self.unmatched,
             "connected": self.connected,
             "in_sync_ms": self.in_sync_ms,
-            "problems": [
-                {"path": p.path, "reason": p.reason, "minor": p.minor} for p in self.problems
-            ],
+            "problems": [_problem(p, self.folder) for p in self.problems],
             "heaps": [h.as_dict() for h in self.heaps.values()],
         }
 

@@ -1,7 +1,5 @@
 """Which backend an account has, and what it may find out before it sends anything."""
 
-import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -56,10 +54,3 @@ async def test_a_service_without_a_key_is_recognised_first(tmp_path: Path) -> No
         with pytest.raises(OtherServer):
             await list_places(oneheap(service.url), other)
         assert service.requests == []
-
-
-async def test_a_kind_that_no_account_has_is_not_loaded() -> None:
-    """The daemon begins sooner and needs less memory."""
-    code = "import heapsyncd.daemon, sys; sys.exit(any('oneheap' in m for m in sys.modules))"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-    assert await process.wait() == 0

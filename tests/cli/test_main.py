@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +17,39 @@ from heapsyncd.cli import search
 from heapsyncd.cli.main import COMMANDS
 from tests.cli.devices import Device
 from tests.oneheap.service import Oneheap
+
+FOR_LATER = {
+    "cryptography", "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server",
+    "heapsyncd.wire.oneheap", "jinja2", "jwt", "pygments", "rapidfuzz", "regex", "rich", "ulid",
+}  # fmt: skip
+"""What the daemon does without until there is work for it, or for good."""
+FOR_MIRRORS = {"aiohttp", "heapsyncd.sync", "nacl", "pycrdt", "watchfiles", "yaml"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "unused"),
+    [
+        (("cli.main", "cli.run", "daemon", "desktop", "backends.heaper"), FOR_LATER),
+        (("cli.main", "cli.status"), FOR_LATER | FOR_MIRRORS),
+    ],
+    ids=["run", "status"],
+)
+def test_a_start_imports_only_what_it_needs(modules: tuple[str, ...], unused: set[str]) -> None:
+    """The rest costs no time; garbage is collected as usual afterwards."""
+    code = f"""if True:
+        import gc, sys
+        usual = gc.get_threshold()
+        from heapsyncd.cli import __main__
+        __main__.prepare_imports()
+        assert gc.get_threshold() != usual
+        import {", ".join(f"heapsyncd.{m}" for m in modules)}
+        gc.collect()
+        assert gc.get_threshold() == usual
+        print(*{unused!r} & set(sys.modules))"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 async def test_help_lists_the_commands(device: Device) -> None:
@@ -88,7 +122,7 @@ async def test_an_absent_configuration_is_named(device: Device, command: str) ->
 async def test_a_wrong_configuration_exits_2(device: Device) -> None:
     """File, line and key are named in one line."""
     device.configure("http://127.0.0.1:1", "pol_interval = 3\n")
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 2
     assert f"{device.config}, line 8: [accounts.home] `pol_interval`" in done.err
     assert len(done.err.splitlines()) == 1
@@ -115,7 +149,7 @@ async def test_a_wrong_key_file_exits_2(
     else:
         device.key.write_text(device.seed.reveal_text() if content == "seed" else content)
         device.key.chmod(mode)
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 2
     assert str(device.key) in done.err
     assert says in done.err
@@ -146,7 +180,7 @@ async def test_a_wrong_password_file_exits_2(
     if content is not None:
         file.write_text(content)
         file.chmod(mode)
-    done = await device("heaps")
+    done = await device.inside("heaps")
     assert done.code == 2
     assert str(file) in done.err
     assert says in done.err

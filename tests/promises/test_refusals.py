@@ -338,12 +338,12 @@ async def test_shut_out_in_the_midst(
     key = public_key(device.seed)
     async with device.running():
         await device.in_sync()
-        await world.server.disable_account(key)
+        await world.server.refuse(key)
         (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
         await until(lambda: device.report.state == "sign-in needed", "refused")
         assert "accept" in str(device.report.error)
         await until(lambda: device.report.heaps[world.heap].pending_up == 1, "the edit pending")
-        await world.server.disable_account(key, disabled=False)
+        await world.server.accept(key)
         full: list[object] = []
 
         async def counted(request: web.Request, forward: Forward) -> web.StreamResponse:

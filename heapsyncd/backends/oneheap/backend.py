@@ -55,6 +55,7 @@ ONEHEAP: Final = Dialect(
     content_hashes=False,
     at_root=True,
     live=False,
+    has_trash=False,
     merge_files=merge_files,
 )
 _FEED_ROWS: Final = 1000

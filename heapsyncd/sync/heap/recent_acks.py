@@ -143,13 +143,6 @@ class RecentAcks:
         """Return the blocks with crossings that are not due yet."""
         return set(self._crossed)
 
-    def forget(self) -> None:
-        """Forget all rows: logs were compacted, and their numbers mean something else now."""
-        self._order.clear()
-        self._rows.clear()
-        self._unheard.clear()
-        self._resumed.clear()
-
 
 def _key(block: BlockId, sync_version: int, update: bytes) -> tuple[BlockId, int, bytes]:
     return block, sync_version, hashlib.blake2b(update, digest_size=16).digest()

@@ -288,16 +288,23 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
-        self.link.recent_acks.forget()
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
 
-    async def release_holds(self, held: Sequence[Hold]) -> None:
-        """End these holds."""
-        if not held:
+    async def release_holds(
+        self, held: Sequence[Hold], first: Callable[[Tx], None] | None = None
+    ) -> None:
+        """End these holds. ``first``: what to store before, in the same transaction."""
+        if not held and first is None:
             return
-        await self.db.write(lambda tx: holds.release(tx, self.id, held))
+
+        def store(tx: Tx) -> None:
+            if first is not None:
+                first(tx)
+            holds.release(tx, self.id, held)
+
+        await self.db.write(store)
         for hold in held:
             self.holds.remove(hold)
         self.wake.publish.set()
@@ -335,7 +342,7 @@ class HeapContext:
                 history.notices(tx, self.id),
             )
         )
-        self.report.pending = pending_as_dicts(waiting, self.index.path_of)
+        self.report.pending = pending_as_dicts(waiting, self.index.path_of, self.report.folder)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
         self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]

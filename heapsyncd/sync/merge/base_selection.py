@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 
-from rapidfuzz.distance import Indel
-
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.diff.sequences import shared_ends
 from heapsyncd.markdown import frontmatter
@@ -107,6 +105,12 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
     return _cost(planned.data, data) < _cost(before.data, data)
 
 
+def difference(before: bytes, data: bytes) -> int:
+    """Count the tokens to insert and delete to make one text of another; ignores front matter."""
+    old, new = (frontmatter.split(t.decode("utf-8", "replace"))[1] for t in (before, data))
+    return _cost(old.encode(), new.encode())
+
+
 def is_alike(before: bytes, data: bytes) -> bool:
     """Return whether a text is similar enough to be an edit of another; ignores front matter.
 
@@ -116,6 +120,8 @@ def is_alike(before: bytes, data: bytes) -> bool:
         [t for t in _TOKEN.findall(frontmatter.split(text)[1]) if not t.isspace()]
         for text in (before.decode("utf-8", "replace"), data.decode("utf-8", "replace"))
     )
+    from rapidfuzz.distance import Indel
+
     return not old or Indel.normalized_similarity(old, new) >= MIN_SIMILARITY
 
 
@@ -162,6 +168,8 @@ def _cost(old: bytes, new: bytes) -> int:
     """Count the tokens to insert and delete to make one text of the other."""
     # Most saves change a few lines: only these are cut into tokens.
     a, b = _different_lines(old.decode("utf-8", "replace"), new.decode("utf-8", "replace"))
+    from rapidfuzz.distance import Indel
+
     return int(Indel.distance(_TOKEN.findall(a), _TOKEN.findall(b)))
 
 
@@ -246,6 +254,8 @@ def _share(holds: Iterable[bool]) -> float:
 
 
 def _difference(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    from rapidfuzz.distance import Indel
+
     inserted, deleted = [], []
     for op in Indel.opcodes(old, new):
         if op.tag in {"insert", "replace"}:

@@ -226,7 +226,8 @@ class HeapMirror:
                 self.scanner.hint((), everything=True)
                 await retry_problems(self.state)
                 await audit_notes(self.state)
-                await compact_logs(self.state.db, self.state.id, self.state.lock)
+                acks = self.state.link.recent_acks
+                await compact_logs(self.state.db, self.state.id, self.state.lock, acks)
                 await self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).

@@ -9,6 +9,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
+from heapsyncd.folder.names import safe_name
 from heapsyncd.folder.snapshot import Entry
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
@@ -40,6 +41,8 @@ class Debounce:
     _not_before: float = field(default=0.0, init=False)
     _waiting: dict[str, float] = field(default_factory=dict, init=False)
     """Notes that wait for new files they link to, and since when."""
+    _sees_all: bool = field(default=False, init=False)
+    """Whether this scan is of the whole folder."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Scan these paths with everything below them, or the whole folder, in the next scan."""
@@ -146,18 +149,49 @@ class Debounce:
         keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
         return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
 
-    def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
-        """Return whether a text has to wait for a new file it links to, for ``arrived_s`` at most.
+    async def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
+        """Return whether a text has to wait for a new file it links to.
 
         Until that file is read, the link's name means nothing.
         """
-        keys = coming.keys if self.heap.dialect.mentions else ()
-        named = names_in(saved.data.decode("utf-8", "replace")) if keys else []
-        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+        if not self.heap.dialect.mentions:
             return False
+        named = names_in(saved.data.decode("utf-8", "replace"))
+        unknown = [n for n in named if self.heap.index.block_of(n) is None]
+        if any(link_key(n) in coming.keys for n in unknown):
+            return self._waits_for_new(saved, coming.due, now)
+        if saved.path in self._waiting or not await self._are_unnoticed(saved.path, unknown):
+            return False
+        self.everything = True  # it may be a known file under a new name
+        return self._waits_for_new(saved, now, now)
+
+    async def _are_unnoticed(self, path: str, names: Iterable[str]) -> bool:
+        """Return whether there is a file of one of these names that no hint was given of yet.
+
+        A text that is read on an earlier hint may link to a file that was made or renamed since.
+
+        Args:
+            path: of the text: a name is looked for beside it, and from the root.
+            names: that no note has.
+        """
+        if self._sees_all:
+            return False  # the folder was just looked at
+        above = PurePosixPath(path).parent
+        safe = [n for n in names if all(part == safe_name(part) for part in n.split("/"))]
+        files = {str(at / f"{n}.md") for n in safe for at in (above, PurePosixPath())}
+        left = [p for p in files if self._may_be_new(p)]
+        return len(await self.heap.disk.missing(left)) < len(left) if left else False
+
+    def _may_be_new(self, path: str) -> bool:
+        heap = self.heap
+        known = path in heap.index.entries or path in self._due or heap.problems.at(path)
+        return not known and not heap.layout.ignore.match(path, is_dir=False)
+
+    def _waits_for_new(self, saved: SavedFile, due_s: float, now: float) -> bool:
+        """Return whether a file has to wait for new ones, for ``arrived_s`` at most."""
         if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
-        self._due[saved.path] = coming.due
+        self._due[saved.path] = due_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 
