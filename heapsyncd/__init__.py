@@ -20,9 +20,9 @@ Data passes through five stages. None of them knows another::
 kind of server to what ``sync/`` expects: ``factory`` chooses by the account's kind; ``oneheap/``
 makes documents of items, for which it may import all stages and ``sync.merge``. ``server/`` is the
 embedded Heaper-compatible server. ``cli/`` has the commands, ``systemd/`` the units. ``daemon``,
-with ``supervisor control control_requests notify desktop statelock logs``, runs accounts and ends
-them in order. Every module may import the value modules ``ids model errors config tree diff items
-database backoff own_files processes tasks``.
+with ``supervisor control control_requests notify dbus desktop logind statelock logs``, runs
+accounts and ends them in order. Every module may import the value modules ``ids model errors
+config tree diff items database backoff own_files processes tasks``.
 
 Three stages are divided into parts. Each part imports itself and earlier parts, nothing else:
 

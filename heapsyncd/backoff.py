@@ -12,6 +12,7 @@ not one that a server asks for or that recurs: they would come back together, ag
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,7 +126,7 @@ class Lane:
         policy = SERVER if isinstance(self.last, TryLater) else REFUSED
         pause = policy.pause_s(self.failures, self._chance())
         # Everybody is asked for the same wait: later than asked, but not all at once.
-        return max(pause, (_asked_s(self.last) or 0.0) * (1.0 + _LATER * self._chance()))
+        return max(pause, (asked_s(self.last) or 0.0) * (1.0 + _LATER * self._chance()))
 
     def wake_events(self) -> tuple[asyncio.Event, ...]:
         """Return the events that end the pause early: the server's next sign of life.
@@ -133,13 +134,59 @@ class Lane:
         None if the server asked for the pause, refused the request, or answers everything but
         this.
         """
-        waits = isinstance(self.last, TryLater | SignInRefused) and _asked_s(self.last) is None
+        waits = isinstance(self.last, TryLater | SignInRefused) and asked_s(self.last) is None
         return (self._heard,) if waits and not self._alone else ()
 
 
-def _asked_s(error: Exception) -> float | None:
+def asked_s(error: Exception) -> float | None:
     """Return how long the server asked to wait, None if it did not."""
     return error.retry_after_s if isinstance(error, TooFast | ServerTrouble) else None
+
+
+class Paced:
+    """Does something soon after it is asked for, and not too often: many requests are one.
+
+    It uses a timer of the loop and no task, so there is nothing to end.
+
+    Args:
+        act: what to do; it must not wait.
+        chance: returns a number uniform in 0 to 1.
+    """
+
+    def __init__(
+        self, act: Callable[[], object], chance: Callable[[], float] = random.random
+    ) -> None:
+        self._act = act
+        self._chance = chance
+        self._paid_s = -math.inf
+        """When what was done would be through, if each time took as long as it is to be apart."""
+        self._apart_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def ask(self, within_s: float = 0.0, *, apart_s: float, burst: int = 1) -> None:
+        """Have it done at random within a time, on average no more often than every ``apart_s``.
+
+        Clients that are asked at the same moment do not act at the same one. What is planned for
+        an earlier time already stays so.
+
+        Args:
+            within_s: the longest wait if it was not done for long.
+            apart_s: the average time between two times.
+            burst: so many times may follow each other at once.
+        """
+        loop = asyncio.get_running_loop()
+        due_s = max(loop.time(), self._paid_s - (burst - 1) * apart_s)
+        due_s += within_s * self._chance()
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer, self._apart_s = loop.call_at(due_s, self._do), apart_s
+
+    def _do(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._timer, self._paid_s = None, max(self._paid_s, now_s) + self._apart_s
+        self._act()
 
 
 async def first_of(*events: asyncio.Event, timeout_s: float | None = None) -> None:

@@ -101,10 +101,12 @@ def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.
 
 
 async def telling(
-    work: Coroutine[Any, Any, T], tell: control.Tell, news: Callable[[], Any] = lambda: None
+    work: Coroutine[Any, Any, T] | asyncio.Task[T],
+    tell: control.Tell,
+    news: Callable[[], Any] = lambda: None,
 ) -> T:
     """Return the result of work; tell the news again and again, and cancel it if nobody hears."""
-    task = asyncio.create_task(work)
+    task = work if isinstance(work, asyncio.Task) else asyncio.create_task(work)
     try:
         while not task.done():
             await tell(news())

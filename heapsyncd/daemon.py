@@ -20,10 +20,12 @@ from heapsyncd.config import Account, Config
 from heapsyncd.control_requests import handlers, long_handlers, recount_all, telling
 from heapsyncd.desktop import Desktop, Events
 from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
+from heapsyncd.logind import SuspendLock
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
+from heapsyncd.sync.offline.check.repair import check_and_repair
 from heapsyncd.sync.report import Progress, Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
@@ -91,7 +93,7 @@ async def run_once(
         _signals(dict.fromkeys((signal.SIGTERM, signal.SIGINT), end)),
     ):
         async with (
-            control.serve(config.state_dir, handlers(lambda: reports), {"sync": _no_daemon}),
+            control.serve(config.state_dir, handlers(lambda: reports), _OF_A_DAEMON),
             TaskGroup() as group,
         ):
             pairs = zip(config.accounts, reports, strict=True)
@@ -109,6 +111,9 @@ async def _no_daemon(_arguments: Mapping[str, Any], _tell: control.Tell) -> None
     """Answer as if no daemon listened: this pass may be over before another one's work is seen."""
 
 
+_OF_A_DAEMON: Final = {"sync": _no_daemon, "repair": _no_daemon}
+
+
 def _cancelled(report: Report) -> Verdict:
     state = "syncing" if report.state == "in sync" else report.state
     return Verdict(state, 1, ("stopped before everything was in sync",))
@@ -124,6 +129,7 @@ class Daemon:
         mirror: mirrors one account.
         timing: the waits and pauses.
         desktop: shows what waits for a person; None: nobody does.
+        suspends: delays suspends until what waits is sent; None: nothing does.
     """
 
     def __init__(
@@ -135,6 +141,7 @@ class Daemon:
         mirror: Mirror = mirror_account,
         timing: Timing = DEFAULT,
         desktop: Desktop | None = None,
+        suspends: SuspendLock | None = None,
     ) -> None:
         self._config = config
         self._load = load
@@ -142,9 +149,11 @@ class Daemon:
         self._mirror = mirror
         self._timing = timing
         self._desktop = desktop if desktop is not None and desktop.is_there else None
+        self._suspends = suspends
         self._supervisors: dict[str, Supervisor] = {}
         self._tasks: dict[Supervisor, asyncio.Task[None]] = {}
         self._requests: asyncio.Queue[signal.Signals] = asyncio.Queue()
+        self._repairs: set[asyncio.Task[list[dict[str, Any]]]] = set()
         self._stopping = False
         self._ready_announced = False
 
@@ -174,17 +183,23 @@ class Daemon:
             signal.SIGHUP: self.reload,
         }
         with hold_state(self._config.state_dir), _signals(signals):
-            long_requests = {"sync": self._full_pass, **long_handlers(self._reports)}
+            long_requests: dict[str, control.LongHandler] = {
+                "sync": self._full_pass, "repair": self._repair, **long_handlers(self._reports)
+            }  # fmt: skip
             async with (
                 control.serve(self._config.state_dir, handlers(self._reports), long_requests),
                 TaskGroup() as group,
             ):
                 for account in self._config.accounts:
                     self._start(account, group)
-                telling = group.create_task(self._tell_desktop())
+                beside = [group.create_task(self._tell_desktop())]
+                if self._suspends is not None:
+                    holding = self._suspends.hold(self._before_suspend, self._after_suspend)
+                    beside.append(group.create_task(holding))
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
-                telling.cancel()
+                _cancel(beside)
+                await self._end_repairs()
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -206,6 +221,44 @@ class Daemon:
 
         return await telling(passes(), tell, news)
 
+    async def _repair(self, arguments: Mapping[str, Any], tell: control.Tell) -> dict[str, Any]:
+        """Check and repair every account, one after the other, while its mirror rests."""
+        steps: dict[str, Progress] = {}
+        offline = arguments.get("offline")
+
+        async def accounts() -> list[dict[str, Any]]:
+            found = []
+            for supervisor in list(self._supervisors.values()):
+                async with supervisor.at_rest():
+                    checked = await check_and_repair(
+                        supervisor.account,
+                        self._config.state_dir,
+                        lambda step: steps.update({step.label: step}),
+                        offline=None if offline is None else str(offline),
+                    )
+                found.append(checked.as_dict())
+            return found
+
+        task = asyncio.create_task(accounts())
+        self._repairs.add(task)
+        try:
+            return {
+                "accounts": await telling(task, tell, lambda: list(map(asdict, steps.values())))
+            }
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+            raise HeapsyncdError(
+                "The daemon was stopped or reloaded during the repair; run it again."
+            ) from None
+        finally:
+            self._repairs.discard(task)
+
+    async def _end_repairs(self) -> None:
+        """End repairs that are under way; what they did not come to stays as it is."""
+        _cancel(self._repairs)
+        await asyncio.gather(*self._repairs, return_exceptions=True)
+
     async def _tell_desktop(self) -> None:
         """Show on the desktop what waits for a person, each event once."""
         events, recounted_s = Events(), time.monotonic()
@@ -218,6 +271,18 @@ class Daemon:
                 for notice in events.new([report.snapshot() for report in self._reports()]):
                     await self._desktop.show(notice)
             await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _before_suspend(self) -> None:
+        """Wait until every account has finished what it writes, and sent what it can."""
+        async with TaskGroup() as group:
+            for report in self._reports():
+                if report.commands is not None:
+                    group.create_task(report.commands.finish_sending())
+
+    def _after_suspend(self) -> None:
+        for report in self._reports():
+            if report.commands is not None:
+                report.commands.renew()
 
     def _reports(self) -> list[Report]:
         return [supervisor.report for supervisor in self._supervisors.values()]
@@ -267,6 +332,7 @@ class Daemon:
 
     async def _reconfigure(self, config: Config, group: TaskGroup) -> None:
         """Apply a configuration: restart the accounts whose settings changed."""
+        await self._end_repairs()
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a

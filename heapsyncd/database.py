@@ -316,7 +316,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     until_s = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            # Fetched to the end: a cursor with a row left is a write in progress, with which no
+            # commit works, for as long as anything (a look at all objects) refers to it.
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
         except sqlite3.OperationalError as error:
             if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until_s:
                 raise

@@ -1,4 +1,4 @@
-"""Edge: notices on the desktop, over D-Bus, of what waits for a person.
+"""Notices on the desktop, over D-Bus, of what waits for a person.
 
 Each event is told once. A notice never holds a note's text or name. The library is optional:
 without it, or without a desktop session, there is silence.
@@ -6,14 +6,13 @@ without it, or without a desktop session, there is silence.
 
 import asyncio
 import html
-import importlib.util
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
+
+from heapsyncd.dbus import Bus, call
 
 _SERVICE: Final = "org.freedesktop.Notifications"
 _ANSWER_S: Final = 5.0
@@ -82,61 +81,36 @@ class Desktop:
     """Shows notices, through whatever shows them on this desktop.
 
     Args:
-        address: of the session's bus; None: there is none.
+        bus: the session's.
     """
 
-    def __init__(self, address: str | None) -> None:
-        self._address = address
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self._shown: dict[str, int] = {}
         """The desktop's number of each notice, which the next about the same replaces."""
-
-    @classmethod
-    def from_environment(cls) -> "Desktop":
-        """Return the desktop of this session, by DBUS_SESSION_BUS_ADDRESS or XDG_RUNTIME_DIR."""
-        address = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
-        bus = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nonexistent", "bus")
-        return cls(address or (f"unix:path={bus}" if bus.is_socket() else None))
 
     @property
     def is_there(self) -> bool:
         """Return whether there is a session, and the library to speak to it."""
-        return self._address is not None and importlib.util.find_spec("dbus_fast") is not None
+        return self._bus.trouble is None
 
     async def show(self, notice: Notice) -> None:
         """Show a notice; a desktop that does not is no trouble."""
+        arguments = [
+            "heapsyncd",
+            self._shown.get(notice.about, 0),
+            "",
+            notice.title,
+            html.escape(notice.text, quote=False),  # many desktops take it for markup
+            [],
+            {},
+            -1,
+        ]
+        method, path = f"{_SERVICE}.Notify", "/org/freedesktop/Notifications"
         try:
-            async with asyncio.timeout(_ANSWER_S):
-                await self._show(notice)
+            # Connected for each notice: they are rare, and the session may end meanwhile.
+            async with asyncio.timeout(_ANSWER_S), self._bus.connect() as bus:
+                answer = await call(bus, _SERVICE, path, method, "susssasa{sv}i", arguments)
+            self._shown[notice.about] = int(answer.body[0])
         except Exception as error:  # noqa: BLE001 - whatever a desktop does, the mirror goes on
             _log.debug("notice not shown", about=notice.about, reason=repr(error))
-
-    async def _show(self, notice: Notice) -> None:
-        from dbus_fast import Message, MessageType  # noqa: PLC0415 - optional
-        from dbus_fast.aio import MessageBus  # noqa: PLC0415
-
-        # Connected for each notice: they are rare, and the session may end meanwhile.
-        bus = await MessageBus(bus_address=self._address).connect()
-        try:
-            answer = await bus.call(
-                Message(
-                    destination=_SERVICE,
-                    path="/org/freedesktop/Notifications",
-                    interface=_SERVICE,
-                    member="Notify",
-                    signature="susssasa{sv}i",
-                    body=[
-                        "heapsyncd",
-                        self._shown.get(notice.about, 0),
-                        "",
-                        notice.title,
-                        html.escape(notice.text, quote=False),  # many desktops take it for markup
-                        [],
-                        {},
-                        -1,
-                    ],
-                )
-            )
-        finally:
-            bus.disconnect()
-        if answer.message_type is MessageType.METHOD_RETURN:
-            self._shown[notice.about] = int(answer.body[0])

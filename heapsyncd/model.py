@@ -75,6 +75,8 @@ class Problem:
     """For people, without the path."""
     minor: bool = False
     """Whether nothing is left undone because of it: something never mirrored, or a hint."""
+    has_file: bool = True
+    """False: ``path`` is a title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +266,8 @@ class Dialect:
     """Whether the account has one heap, which is mirrored to the account's folder itself."""
     live: bool = True
     """Whether the server tells changes as they happen."""
+    has_trash: bool = True
+    """Whether the server keeps what is deleted. Otherwise a deletion is final there."""
     merge_files: Callable[[bytes, bytes, bytes], MergedFile] | None = None
     """Merges the base, our version and the server's version of a note's file, where documents of
     two ``sync_version``s are to be merged by the files they show. The base is b"" if it is not

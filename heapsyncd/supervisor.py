@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -70,6 +71,10 @@ class Supervisor:
         self._mirror = mirror
         self._timing = timing
         self._stop = asyncio.Event()
+        self._end = asyncio.Event()
+        """Ends the mirror that runs now, and no other."""
+        self._turn = asyncio.Lock()
+        """Held by the mirror, or by who wants none to run."""
         self._retry_now = asyncio.Event()
         self._ends = 0
         """How often the mirror has ended."""
@@ -79,11 +84,19 @@ class Supervisor:
     def stop(self) -> None:
         """Ask the mirror to finish its current action and end."""
         self._stop.set()
+        self._end.set()
         self._retry_now.set()
 
     def try_again(self) -> None:
         """End the pause of an account in trouble. Has no effect on other accounts."""
         self._retry_now.set()
+
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Have no mirror of this account while the context is open; its cache is closed."""
+        self._end.set()
+        async with self._turn:
+            yield
 
     async def full_pass(self, timeout_s: float | None) -> Verdict:
         """Have the mirror do a full pass both ways; one that is down in trouble tries again."""
@@ -115,9 +128,16 @@ class Supervisor:
         """
         failures = 0
         while not self._stop.is_set():
-            started_s = time.monotonic()
-            self.report.error, self.report.refused = None, False
-            await self._mirror_once()
+            await self._until_free()
+            async with self._turn:
+                if self._stop.is_set():
+                    return
+                self._end.clear()
+                started_s = time.monotonic()
+                self.report.error, self.report.refused = None, False
+                await self._mirror_once()
+            if self._end.is_set() and not self._stop.is_set():
+                continue  # it was asked to rest, and is in no trouble
             self._ends += 1
             self._set_ready()
             failures = 1 if time.monotonic() - started_s > self._timing.stable_s else failures + 1
@@ -132,7 +152,7 @@ class Supervisor:
                 self._state_dir,
                 self.report,
                 once=False,
-                stop=self._stop,
+                stop=self._end,
                 ready=self._set_ready,
                 timing=self._timing,
             )
@@ -150,6 +170,12 @@ class Supervisor:
             else:
                 self.report.failed(cause)
                 _log.warning("mirror stopped", account=self.account.name, reason=str(cause))
+
+    async def _until_free(self) -> None:
+        """Wait until a mirror may run, feeding the watchdog."""
+        while self._turn.locked() and not self._stop.is_set():
+            self.report.alive()
+            await first_of(self._stop, timeout_s=LOOK_S)
 
     async def _pause(self, pause_s: float) -> None:
         """Wait until the time is up, ``stop`` or ``try_again``, feeding the watchdog."""

@@ -2,6 +2,9 @@
 directories hold slow tests.
 """
 
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +24,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(directory) for directory in SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+async def bus(tmp_path: Path) -> AsyncIterator[str]:
+    """The address of a message bus of its own."""
+    if (program := shutil.which("dbus-daemon")) is None:
+        pytest.skip("there is no dbus-daemon")
+    process = await asyncio.create_subprocess_exec(
+        program, "--session", "--nofork", "--print-address=1", f"--address=unix:dir={tmp_path}",
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    address = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
+    yield address
+    process.terminate()
+    await process.wait()

@@ -1,8 +1,10 @@
 """How long a server in trouble is left alone, and what ends that early."""
 
+import asyncio
+
 import pytest
 
-from heapsyncd.backoff import REFUSED, SERVER, Backoff, Contact, Lane, varied_s
+from heapsyncd.backoff import REFUSED, SERVER, Backoff, Contact, Lane, Paced, varied_s
 from heapsyncd.errors import (
     RequestRefused,
     ServerTrouble,
@@ -10,6 +12,7 @@ from heapsyncd.errors import (
     TooFast,
     Unreachable,
 )
+from tests.bench import virtual_time
 
 ERROR_500 = ServerTrouble("the server answers 500")
 
@@ -105,3 +108,33 @@ def test_what_all_are_asked_for_they_do_not_do_at_once() -> None:
         asked.append(lane.pause_s())
     assert asked == [40, 50, 60]
     assert [varied_s(60, lambda c=c: c) for c in (0.0, 0.5, 1.0)] == [45, 60, 75]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "burst", "acted_s"),
+    [
+        ([0.0], 1, [0.5]),
+        ([0.0, 0.1, 0.2], 1, [0.5]),
+        ([0.0, 5.0], 1, [0.5, 5.5]),
+        # However often it is asked for.
+        ([k / 10 for k in range(40)], 1, [0.5, 2.0, 3.5, 5.0]),
+        ([k / 10 for k in range(40)], 3, [0.5, 1.0, 1.5, 2.0, 3.0, 4.0]),
+    ],
+    ids=["once", "many are one", "apart", "a runaway", "a runaway after a pause"],
+)
+def test_what_is_asked_for_often_is_paced(
+    asked_s: list[float], burst: int, acted_s: list[float]
+) -> None:
+    """It is done at random within half a second, and on average no more than once a second."""
+    acted: list[float] = []
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        paced = Paced(lambda: acted.append(loop.time()), chance=lambda: 1.0)
+        for at_s in asked_s:
+            await asyncio.sleep(at_s - loop.time())
+            paced.ask(0.5, apart_s=1.0, burst=burst)
+        await asyncio.sleep(10.0)
+
+    virtual_time.run(ask())
+    assert [round(at_s, 1) for at_s in acted] == acted_s

@@ -14,6 +14,7 @@ from heapsyncd import control
 from heapsyncd.backoff import Backoff
 from heapsyncd.config import Account, Config
 from heapsyncd.daemon import Daemon, run_once
+from heapsyncd.dbus import Bus
 from heapsyncd.desktop import Desktop, Notice
 from heapsyncd.errors import (
     ConfigError,
@@ -347,11 +348,24 @@ async def test_one_pass_gives_every_account_its_verdict(tmp_path: Path) -> None:
     }
 
 
+async def test_a_repair_lets_the_mirrors_rest(tmp_path: Path) -> None:
+    """None runs meanwhile, and each goes on at once; one in trouble is not waited for."""
+    script = Script(raises={"b": [SignInRefused("no")]})
+    timing = Timing(restart=Backoff(600.0, 600.0))
+    async with running(script, tmp_path, "a", "b", timing=timing) as service:
+        await asyncio.wait_for(service.ready.wait(), DEADLINE_S)
+        answer = await control.ask(tmp_path, "repair", lambda _: None)
+        assert [found["name"] for found in answer["accounts"]] == ["a", "b"]
+        await script.until(lambda: script.events.count("a ready") == 2)
+        assert "a ends" in script.events
+        assert script.events.count("b begins") == 1
+
+
 class Screen(Desktop):
     """A desktop that is there, and keeps what it shows."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(Bus(None))
         self.shown: asyncio.Queue[Notice] = asyncio.Queue()
 
     @property

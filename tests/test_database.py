@@ -53,6 +53,24 @@ async def test_the_value_of_the_function_is_returned(path: Path) -> None:
         assert await db.write(lambda tx: tx.execute("SELECT 6 * 7").fetchone()) == (42,)
 
 
+async def test_a_cursor_that_something_refers_to_holds_up_no_commit(path: Path) -> None:
+    """The opening of a new file, and what follows; the cycle collector's lists do that."""
+    kept: list[sqlite3.Cursor] = []
+
+    class Keeping(sqlite3.Connection):
+        def execute(self, *args: Any) -> sqlite3.Cursor:
+            kept.append(super().execute(*args))
+            return kept[-1]
+
+    def connect(*args: Any, **more: Any) -> sqlite3.Connection:
+        return sqlite3.connect(*args, factory=Keeping, **more)
+
+    async with await Database.open(path, SCHEMA, connect=connect) as db:
+        await db.write(add("one"))
+        assert await db.read(texts) == ["one"]
+        assert await db.read(lambda tx: tx.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+
+
 async def test_an_exception_undoes_the_whole_transaction(path: Path) -> None:
     """What the function raises passes unchanged and leaves nothing behind."""
     async with await Database.open(path, SCHEMA) as db:

@@ -1,8 +1,5 @@
 """Notices on the desktop: each event once, over a real bus; silence where nobody shows them."""
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +7,7 @@ import pytest
 from dbus_fast.aio import MessageBus
 from dbus_fast.service import ServiceInterface, dbus_method
 
+from heapsyncd.dbus import Bus
 from heapsyncd.desktop import Desktop, Events, Notice
 
 
@@ -64,28 +62,12 @@ class Shower(ServiceInterface):
         return replaces or 100 + len(self.shown)
 
 
-@pytest.fixture
-async def bus(tmp_path: Path) -> AsyncIterator[str]:
-    """The address of a session bus of its own."""
-    if (program := shutil.which("dbus-daemon")) is None:
-        pytest.skip("there is no dbus-daemon")
-    process = await asyncio.create_subprocess_exec(
-        program, "--session", "--nofork", "--print-address=1", f"--address=unix:dir={tmp_path}",
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout
-    address = (await asyncio.wait_for(process.stdout.readline(), 10)).decode().strip()
-    yield address
-    process.terminate()
-    await process.wait()
-
-
 async def test_a_notice_is_shown_and_replaced(bus: str) -> None:
     """Through whatever shows notices there; what could be markup is escaped."""
     shower, connected = Shower(), await MessageBus(bus_address=bus).connect()
     connected.export("/org/freedesktop/Notifications", shower)
     await connected.request_name("org.freedesktop.Notifications")
-    desktop = Desktop(bus)
+    desktop = Desktop(Bus(bus))
     assert desktop.is_there
     await desktop.show(Notice("home/h/held", "Deletions are held", "<b>Home</b>: 12"))
     await desktop.show(Notice("home/sign-in", "Sign-in needed", "home"))
@@ -103,12 +85,12 @@ async def test_there_is_silence_where_nobody_shows_it(
 ) -> None:
     """A bus without a desktop, an address where no bus is, no session, no library."""
     notice = Notice("a", "b", "c")
-    await Desktop(bus).show(notice)
-    await Desktop(f"unix:path={tmp_path}/nothing").show(notice)
+    await Desktop(Bus(bus)).show(notice)
+    await Desktop(Bus(f"unix:path={tmp_path}/nothing")).show(notice)
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert not Desktop.from_environment().is_there
+    assert not Desktop(Bus.of_session()).is_there
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", bus)
-    assert Desktop.from_environment().is_there
-    monkeypatch.setattr("heapsyncd.desktop.importlib.util.find_spec", lambda _: None)
-    assert not Desktop.from_environment().is_there
+    assert Desktop(Bus.of_session()).is_there
+    monkeypatch.setattr("heapsyncd.dbus.importlib.util.find_spec", lambda _: None)
+    assert not Desktop(Bus.of_session()).is_there

@@ -41,6 +41,7 @@ from heapsyncd.wire.values import (
     LiveDisconnected,
     LiveEvent,
     LiveLost,
+    LiveRung,
     LiveSynced,
     LiveUpdate,
     UploadSource,
@@ -56,6 +57,7 @@ __all__ = [
     "LiveEvent",
     "LiveFeed",
     "LiveLost",
+    "LiveRung",
     "LiveSynced",
     "LiveUpdate",
     "Opening",
@@ -105,6 +107,15 @@ class LiveFeed(Protocol):
 
     def send(self, block: BlockId, update: bytes) -> None:
         """Send an update that is too large to push; dropped when the block is not open."""
+
+    def ring(self, block: BlockId) -> None:
+        """Have the other devices that follow a block poll; dropped when the block is not open.
+
+        Only those that are connected get it (as ``LiveRung``), and a server may not pass it on.
+        """
+
+    def is_open(self, block: BlockId) -> bool:
+        """Whether the server tells every change of a block now."""
 
     def __aiter__(self) -> AsyncIterator[LiveEvent]:
         """Iterate over the events, in order."""
@@ -160,6 +171,13 @@ class Backend(Protocol):
 
     async def changes(self, heap_id: HeapId, cursor_ms: int) -> ChangePage:
         """Return one page of the delta feed from ``cursor_ms`` (server time; 0: everything)."""
+
+    async def unread(self, heap_id: HeapId) -> int:
+        """Return how many items the server has otherwise than they were read; nothing is stored.
+
+        For a backend that itself stores what the server has: from now on, ``changes``, ``row`` and
+        ``pull`` tell what is stored. Others return 0, for theirs always tell what the server has.
+        """
 
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """Make one pull request.

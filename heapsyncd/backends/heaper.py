@@ -123,6 +123,10 @@ class HeaperBackend:
         found = await self._account.get(heaper.Delta, "/api/sync/delta", query, heaper.ROWS_MOST)
         return heaper.decode_delta(found)
 
+    async def unread(self, heap_id: HeapId) -> int:  # noqa: ARG002 - the contract's shape
+        """Return 0: the feed always tells what the server has."""
+        return 0
+
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """Make one pull request with as many asks as fit into it."""
         if not asks:

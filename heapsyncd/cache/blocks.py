@@ -173,20 +173,29 @@ def unsent(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
+_FOLLOWABLE: Final = (
+    "SELECT id, sync_version FROM block WHERE heap_id = ? AND deleted_at_ms IS NULL"
+    " AND sync_version > 0 AND length(state_vector) > 0 AND born_here = 0"
+    " AND (problem IS NOT NULL OR NOT EXISTS"
+    " (SELECT 1 FROM log WHERE block_id = id AND log.seq = 1 AND local > 0))"
+)
+
+
 def followable(tx: Tx, heap_id: HeapId, limit: int) -> dict[BlockId, int]:
     """Return the versions of the blocks that changed last, of those that can be followed.
 
     A block created here is titled and pushed first: opened before that, it would be sent twice.
     One that no push takes is sent by opening it.
     """
-    sql = (
-        "SELECT id, sync_version FROM block WHERE heap_id = ? AND deleted_at_ms IS NULL"
-        " AND sync_version > 0 AND length(state_vector) > 0 AND born_here = 0"
-        " AND (problem IS NOT NULL OR NOT EXISTS"
-        " (SELECT 1 FROM log WHERE block_id = id AND log.seq = 1 AND local > 0))"
-        " ORDER BY announced_ms DESC LIMIT ?"
-    )
+    sql = f"{_FOLLOWABLE} ORDER BY announced_ms DESC LIMIT ?"
     return {BlockId(block): version for block, version in tx.execute(sql, (heap_id, limit))}
+
+
+def followable_among(tx: Tx, heap_id: HeapId, ids: Iterable[BlockId]) -> dict[BlockId, int]:
+    """Return the versions of those of some blocks that can be followed."""
+    sql = f"{_FOLLOWABLE} AND id = ?"
+    found = [tx.execute(sql, (heap_id, block)).fetchone() for block in ids]
+    return {BlockId(row[0]): row[1] for row in found if row is not None}
 
 
 def has_unsent(tx: Tx, block: BlockId, after: int = 0) -> bool:
@@ -230,17 +239,19 @@ def append(tx: Tx, block: BlockId, data: bytes, *, local: bool) -> int:
     return seq
 
 
-def made_since(tx: Tx, heap_id: HeapId, at_ms: int) -> list[tuple[BlockId, int, int]]:
+def made_since(
+    tx: Tx, heap_id: HeapId, at_ms: int, block: BlockId | None = None
+) -> list[tuple[BlockId, int, int]]:
     """Return the log rows that this device made since, whether acknowledged or not.
 
-    Each as its block, its number and when it was made.
+    Each as its block, its number and when it was made. ``block``: only this one's.
     """
     sql = (
         "SELECT block_id, log.seq, made_at_ms FROM log INDEXED BY log_made"
         " JOIN block ON block.id = block_id WHERE made_at_ms >= ? AND heap_id = ?"
-        " ORDER BY made_at_ms, block_id, log.seq"
+        " AND block_id = coalesce(?, block_id) ORDER BY made_at_ms, block_id, log.seq"
     )
-    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id))]
+    return [(BlockId(b), s, at) for b, s, at in tx.execute(sql, (at_ms, heap_id, block))]
 
 
 def has_received(tx: Tx, block: BlockId, after: int, up_to: int) -> bool:
@@ -296,13 +307,8 @@ def restart_log(
 def fold(tx: Tx, block: BlockId, up_to: int, data: bytes) -> None:
     """Replace the rows up to ``up_to``, all acknowledged, by one merged row with that number.
 
-    Crossings that name one of them end.
+    No crossing may name one of them.
     """
-    sql = (
-        "DELETE FROM crossing WHERE block_id = ? AND seq IN"
-        " (SELECT seq FROM crossing WHERE block_id = ? AND ours <= ?)"
-    )
-    tx.execute(sql, (block, block, up_to))
     tx.execute("DELETE FROM log WHERE block_id = ? AND seq <= ?", (block, up_to))
     tx.execute(
         "INSERT INTO log (block_id, seq, local, data) VALUES (?, ?, 0, ?)", (block, up_to, data)

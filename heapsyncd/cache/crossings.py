@@ -1,7 +1,7 @@
 """Store updates that removed words which their authors could not know.
 
-They are looked at some time later (``sync.pull.crossed_edits``). When a log is compacted or
-replaced, its crossings end (``blocks.fold``, ``blocks.restart_log``).
+They are looked at some time later (``sync.pull.crossed_edits``). When a log is replaced, its
+crossings end (``blocks.restart_log``).
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from heapsyncd.cache.entries import EntryRow, Role
+from heapsyncd.cache.entries import Role
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
@@ -68,8 +68,8 @@ def release(tx: Tx, heap_id: HeapId, held: Iterable[Hold]) -> None:
     )
 
 
-def decide(tx: Tx, heap_id: HeapId, decision: Decision, held: Iterable[Hold]) -> None:
-    """Set the decision on holds."""
+def decide(tx: Tx, heap_id: HeapId, decision: Decision | None, held: Iterable[Hold]) -> None:
+    """Set the decision on holds, or take it back."""
     tx.executemany(
         "UPDATE hold SET decision = ? WHERE heap_id = ? AND direction = ? AND path = ?",
         [(decision, heap_id, h.direction, h.path) for h in held],
@@ -101,7 +101,7 @@ def told_more(tx: Tx, heap_id: HeapId) -> list[BlockId]:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A deletion that was let through lately."""
+    """A deletion that was let through lately: of a block or an attachment, at a path."""
 
     direction: Direction
     path: str
@@ -115,24 +115,33 @@ class Passed:
 
 
 _PASSED: Final = "direction, path, role, block_id, key, made_at_ms, undo"
+_ITS_PASSED: Final = "heap_id = ? AND direction = ? AND path = ? AND block_id = ? AND key = ?"
 
 
-def let_through(
-    tx: Tx, heap_id: HeapId, direction: Direction, rows: Iterable[EntryRow], now_ms: int
-) -> None:
-    """Record deletions that were allowed, for the limit's time window."""
+def _its_key(heap_id: HeapId, passed: Passed) -> tuple[str, ...]:
+    return heap_id, passed.direction, passed.path, passed.block_id, passed.key or ""
+
+
+def let_through(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
+    """Record deletions that were allowed, for the limit's time window and for an undo."""
     tx.executemany(
-        f"INSERT OR REPLACE INTO deletion (heap_id, {_PASSED}) VALUES (?, ?, ?, ?, ?, ?, ?, 0)",  # noqa: S608
-        [(heap_id, direction, e.path, e.role, e.block_id, e.key, now_ms) for e in rows],
+        f"INSERT OR REPLACE INTO deletion (heap_id, {_PASSED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        [
+            (heap_id, p.direction, p.path, p.role, p.block_id, p.key or "", p.made_at_ms, p.undo)
+            for p in which
+        ],
     )
 
 
 def recent(tx: Tx, heap_id: HeapId, direction: Direction, since_ms: int) -> int:
-    """Count the files whose deletion was allowed since a time; older records are deleted."""
+    """Count the files whose deletion was allowed since a time; older records are deleted.
+
+    A path counts once, however often its file was deleted.
+    """
     tx.execute("DELETE FROM deletion WHERE heap_id = ? AND made_at_ms < ?", (heap_id, since_ms))
     sql = (
-        "SELECT count(*) FROM deletion WHERE heap_id = ? AND direction = ? AND role != 'folder'"
-        " AND undo = 0"
+        "SELECT count(DISTINCT path) FROM deletion WHERE heap_id = ? AND direction = ?"
+        " AND role != 'folder' AND undo = 0"
     )
     return int(tx.execute(sql, (heap_id, direction)).fetchone()[0])
 
@@ -144,22 +153,25 @@ def passed(tx: Tx, heap_id: HeapId) -> list[Passed]:
         " ORDER BY direction, path"
     )
     found = tx.execute(sql, (heap_id,))
-    return [Passed(d, p, role, b, key, at, bool(undo)) for d, p, role, b, key, at, undo in found]
+    return [
+        Passed(d, p, role, b, key or None, at, bool(undo))
+        for d, p, role, b, key, at, undo in found
+    ]
 
 
 def undo_passed(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
     """Record that a person wants these back."""
     tx.executemany(
-        "UPDATE deletion SET undo = 1 WHERE heap_id = ? AND direction = ? AND path = ?",
-        [(heap_id, p.direction, p.path) for p in which],
+        f"UPDATE deletion SET undo = 1 WHERE {_ITS_PASSED}",  # noqa: S608
+        [_its_key(heap_id, p) for p in which],
     )
 
 
 def forget_passed(tx: Tx, heap_id: HeapId, which: Iterable[Passed]) -> None:
     """Delete the records of deletions that were undone."""
     tx.executemany(
-        "DELETE FROM deletion WHERE heap_id = ? AND direction = ? AND path = ?",
-        [(heap_id, p.direction, p.path) for p in which],
+        f"DELETE FROM deletion WHERE {_ITS_PASSED}",  # noqa: S608
+        [_its_key(heap_id, p) for p in which],
     )
 
 

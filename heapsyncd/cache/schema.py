@@ -300,4 +300,23 @@ SCHEMA: Final = (
     CREATE INDEX history_path ON history (heap_id, path);
     CREATE INDEX rendition_made ON rendition (made_at_ms);
     """,
+    """
+    -- Several blocks may be deleted at one path within the window, one after the other.
+    CREATE TABLE deletion_of_block (
+      heap_id    TEXT NOT NULL REFERENCES heap(id) ON DELETE CASCADE,
+      direction  TEXT NOT NULL,
+      path       TEXT NOT NULL,
+      role       TEXT NOT NULL,
+      block_id   TEXT NOT NULL,                   -- '' in records of older versions
+      key        TEXT NOT NULL,                   -- of files_v0, of an attachment, else ''
+      made_at_ms INTEGER NOT NULL,
+      undo       INTEGER NOT NULL,
+      PRIMARY KEY (heap_id, direction, path, block_id, key)
+    ) WITHOUT ROWID;
+    INSERT INTO deletion_of_block
+      SELECT heap_id, direction, path, role, block_id, coalesce(key, ''), made_at_ms, undo
+      FROM deletion;
+    DROP TABLE deletion;
+    ALTER TABLE deletion_of_block RENAME TO deletion;
+    """,
 )

@@ -1,7 +1,7 @@
 """``check``: compare cache, folder and server, and repair what is damaged."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,7 +12,7 @@ from heapsyncd.cli.output import say, say_json
 from heapsyncd.cli.paths import shown
 from heapsyncd.cli.settings import Options, load, pass_options
 from heapsyncd.config import Account, Config
-from heapsyncd.errors import ConfigError, StateLocked, TryLater
+from heapsyncd.errors import ConfigError, TryLater
 from heapsyncd.sync.report import Progress
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> 
     """Compare cache, folder and server with each other, and say what is damaged.
 
     Every document, text and file is read. What only waits (edits not sent, files not read yet) is
-    listed, and is no damage. Nothing is changed without --repair. That needs the daemon stopped,
-    copies the cache first, and leaves the rest to the next `heapsyncd sync`. The key is needed
-    only to compare with the server.
+    listed, and is no damage. Nothing is changed without --repair. That copies the cache first, and
+    leaves the rest to the next `heapsyncd sync`. If the daemon is running, it does the repair, and
+    does not mirror the account meanwhile. The key is needed only to compare with the server.
 
     Exits with 0 if nothing is damaged, and with 6 if something is, or stays so after --repair.
     """
@@ -55,12 +55,12 @@ def command(options: Options, *, repair: bool, offline: bool, as_json: bool) -> 
     with progress_bar() as progress:
         step = progress or _ignore
         found = asyncio.run(_check(config, options, step, wants_repair=repair, offline=offline))
-    shown_accounts = [one.as_dict() for one in found]
     if as_json:
-        say_json({"accounts": shown_accounts})
+        say_json({"accounts": found})
     else:
-        say(*render(shown_accounts))
-    return DAMAGED if any(one.damage for one in found) else 0
+        say(*render(found))
+    left = (f for one in found for f in one["findings"] if not f["repaired"])
+    return DAMAGED if any(f["damage"] for f in left) else 0
 
 
 def _ignore(_progress: Progress) -> None:
@@ -69,21 +69,44 @@ def _ignore(_progress: Progress) -> None:
 
 async def _check(
     config: Config, options: Options, step: "Step", *, wants_repair: bool, offline: bool
-) -> "list[Checked]":
-    from heapsyncd.statelock import hold_state
-
+) -> list[dict[str, Any]]:
+    """Return the accounts of ``check --json``."""
     if not wants_repair:
-        return [await _look(config, a, options, step, offline=offline) for a in config.accounts]
-    try:
-        with hold_state(config.state_dir):
-            return [
-                await _mend(config, a, options, step, offline=offline) for a in config.accounts
-            ]
-    except StateLocked as error:
-        raise StateLocked(
-            "The cache is in use by a running heapsyncd. Stop it to repair (as a service:"
-            " `systemctl --user stop heapsyncd`), and start it again afterwards."
-        ) from error
+        looked = [await _look(config, a, options, step, offline=offline) for a in config.accounts]
+        return [one.as_dict() for one in looked]
+    mended = await _mended_by_daemon(config, step, offline=offline)
+    if mended is not None:
+        return mended
+    from heapsyncd.statelock import hold_state
+    from heapsyncd.sync.offline.check.repair import check_and_repair
+
+    with hold_state(config.state_dir):
+        found = []
+        for one in config.accounts:
+            account, why = _with_key(one, options, offline=offline)
+            found.append(await check_and_repair(account, config.state_dir, step, offline=why))
+    return [one.as_dict() for one in found]
+
+
+async def _mended_by_daemon(
+    config: Config, step: "Step", *, offline: bool
+) -> list[dict[str, Any]] | None:
+    """Let the running daemon check and repair its accounts; None if none is running."""
+
+    def hear(steps: Iterable[dict[str, Any]]) -> None:
+        for one in steps:
+            step(Progress(**one))
+
+    why = "not asked" if offline else None
+    answer = await control.ask(config.state_dir, "repair", hear, offline=why)
+    if answer is None:
+        return None
+    found: list[dict[str, Any]] = answer["accounts"]
+    known = {one["name"] for one in found}
+    for account in config.accounts:
+        if account.name not in known:
+            say(f"{account.name}: the running daemon does not have this account yet", err=True)
+    return found
 
 
 async def _look(
@@ -101,24 +124,6 @@ async def _look(
         found = await check(account, config.state_dir, step, offline=why, is_running=True)
         found.findings = [f for f in found.findings if f in first]
     return found
-
-
-async def _mend(
-    config: Config, account: Account, options: Options, step: "Step", *, offline: bool
-) -> "Checked":
-    """Check an account, repair it, and check it again if anything was repaired."""
-    from heapsyncd.sync.offline.check.account import check
-    from heapsyncd.sync.offline.check.repair import repair
-
-    account, why = _with_key(account, options, offline=offline)
-    found = await check(account, config.state_dir, step, offline=why, is_running=False)
-    repaired, copy = await repair(account, config.state_dir, found, offline=why)
-    if not repaired:
-        return found
-    after = await check(account, config.state_dir, step, offline=why, is_running=False)
-    after.cache, after.heaps = found.cache, after.heaps or found.heaps
-    after.repaired, after.put_aside = repaired, copy
-    return after
 
 
 def _with_key(account: Account, options: Options, *, offline: bool) -> tuple[Account, str | None]:

@@ -27,8 +27,8 @@ def command(options: Options, *, as_json: bool) -> int:
     """Look at the set-up, and say what to mend.
 
     Program and packages, configuration, key, state directory, folders, limits of inotify, server,
-    clock, service and daemon: each is "ok", "warning" (it works, but) or "wrong", with the command
-    that mends it. Nothing is changed. `heapsyncd check` looks at the notes.
+    clock, service, suspends and daemon: each is "ok", "warning" (it works, but) or "wrong", with
+    the command that mends it. Nothing is changed. `heapsyncd check` looks at the notes.
 
     Exits with 0 if nothing is wrong, otherwise with 1.
     """

@@ -126,6 +126,16 @@ class Unit:
     lingers: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Suspends:
+    """Whether a suspend waits until edits are sent."""
+
+    delay_s: float | None = None
+    """For how long at most; None: it does not wait."""
+    reason: str = "not looked at"
+    """Why it does not."""
+
+
 Daemon = Literal["running", "not running", "not answering"]
 
 
@@ -141,6 +151,7 @@ class Facts:
     unit: Unit = field(default_factory=Unit)
     watching: Watching = field(default_factory=Watching)
     accounts: tuple[AccountFacts, ...] = ()
+    suspends: Suspends = field(default_factory=Suspends)
 
 
 def judge(facts: Facts) -> Iterator[Line]:
@@ -157,6 +168,7 @@ def judge(facts: Facts) -> Iterator[Line]:
     if facts.accounts:
         yield from _watching(facts.watching, facts.accounts)
     yield from _unit(facts.unit, facts.daemon)
+    yield _suspends(facts.suspends)
     yield _daemon(facts)
 
 
@@ -347,6 +359,14 @@ def _unit(unit: Unit, daemon: Daemon) -> Iterator[Line]:
     elif not unit.lingers:
         what = "it ends at logout, and is not started before a login"
         yield Line("warning", about, what, "loginctl enable-linger")
+
+
+def _suspends(suspends: Suspends) -> Line:
+    if suspends.delay_s is None:
+        what = f"it does not wait for edits, which are sent afterwards ({suspends.reason})"
+    else:
+        what = f"it waits until edits are sent, {suspends.delay_s:.1f} s at most"
+    return Line("ok", "suspend", what)
 
 
 def _daemon(facts: Facts) -> Line:

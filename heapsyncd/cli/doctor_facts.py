@@ -24,6 +24,7 @@ from heapsyncd.cli.doctor_checks import (
     Place,
     Program,
     Server,
+    Suspends,
     Unit,
     Watching,
 )
@@ -52,7 +53,8 @@ async def gather(path: Path) -> Facts:
     Args:
         path: the configuration file, absolute.
     """
-    facts = Facts(_program(), str(path), unit=await asyncio.to_thread(_unit))
+    unit, suspends = await asyncio.gather(asyncio.to_thread(_unit), _suspends())
+    facts = Facts(_program(), str(path), unit=unit, suspends=suspends)
     try:
         loaded = load(path)
     except ConfigError as error:
@@ -241,6 +243,19 @@ def _unit() -> Unit:
         program_exists=program is None or Path(program[1]).exists(),
         lingers=manager.lingers(),
     )
+
+
+async def _suspends() -> Suspends:
+    from heapsyncd.dbus import Bus
+    from heapsyncd.logind import SuspendLock
+
+    bus = Bus.of_system()
+    if bus.trouble is not None:
+        return Suspends(reason=bus.trouble)
+    try:
+        return Suspends(await SuspendLock(bus).granted_s())
+    except Exception as error:  # noqa: BLE001 - whatever a bus does is a fact to show
+        return Suspends(reason=f"logind does not answer: {str(error) or type(error).__name__}")
 
 
 async def _daemon(state_dir: Path) -> Daemon:

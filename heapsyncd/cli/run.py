@@ -51,10 +51,18 @@ def command(options: Options) -> None:
         if os.geteuid() == 0:
             log.warning(AS_ROOT)
         from heapsyncd.daemon import Daemon
+        from heapsyncd.dbus import Bus
         from heapsyncd.desktop import Desktop
+        from heapsyncd.logind import SuspendLock
 
-        desktop = Desktop.from_environment()
-        asyncio.run(Daemon(config, load, notifier=notifier, desktop=desktop).run())
+        daemon = Daemon(
+            config,
+            load,
+            notifier=notifier,
+            desktop=Desktop(Bus.of_session()),
+            suspends=SuspendLock(Bus.of_system()),
+        )
+        asyncio.run(daemon.run())
     except Exception as error:
         expected = expected_error(error)
         notifier.failed(str(expected) if expected else "internal error; the log has the details")

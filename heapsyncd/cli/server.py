@@ -1,4 +1,4 @@
-"""``server``: what the owner of the embedded server does: accept keys, add heaps, back it up.
+"""``server``: what the owner of the embedded server does: keys, heaps, a backup.
 
 Each works while ``serve`` runs, which is asked over the socket in its data directory, and while it
 does not.
@@ -32,13 +32,14 @@ data_option = click.option(
 EXAMPLES: Final = """\b
 Examples:
   heapsyncd server accept KEY --name "Jo's laptop"
+  heapsyncd server refuse KEY
   heapsyncd server heaps add Recipes
   heapsyncd server backup ~/server-2026-01-31.tar"""
 
 
 @click.group("server", epilog=EXAMPLES)
 def command() -> None:
-    """Accept keys, add heaps and back up the embedded server, also while `serve` runs."""
+    """Accept and refuse keys, add heaps, back up the embedded server, also while `serve` runs."""
 
 
 @command.command("accept")
@@ -49,10 +50,23 @@ def accept(key: str, name: str, data: Path) -> None:
     """Let a device with this public key sign in, from now on.
 
     It is what `heapsyncd setup` shows on that device, and `heapsyncd key show`. The key is added
-    to the file `accounts` of the data directory; to lock it out again, put ! before it there.
+    to the file `accounts` of the data directory; `heapsyncd server refuse` shuts it out again.
     """
     _ask(data, "accept", key=key, name=name)
     say("Accepted. Now run `heapsyncd setup` on the device.")
+
+
+@command.command("refuse")
+@click.argument("key")
+@data_option
+def refuse(key: str, data: Path) -> None:
+    """Shut a device with this public key out at once: it was lost, or sold.
+
+    What it sent stays. The key gets a ! before it in the file `accounts` of the data directory;
+    `heapsyncd server accept` lets it in again. Devices that share the key are shut out with it.
+    """
+    _ask(data, "refuse", key=key)
+    say("Shut out. What the device has stays on it; nothing more is sent to it or taken from it.")
 
 
 @command.group("heaps", invoke_without_command=True)
@@ -113,6 +127,10 @@ def handlers(server: "Server") -> dict[str, control.Handler]:
         await server.accept(str(arguments["key"]), str(arguments.get("name", "")))
         return {}
 
+    async def refuse_key(arguments: Mapping[str, Any]) -> dict[str, Any]:
+        await server.refuse(str(arguments["key"]))
+        return {}
+
     async def list_heaps(_arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "heaps": [
@@ -129,7 +147,12 @@ def handlers(server: "Server") -> dict[str, control.Handler]:
             raise ConfigError(f"There is a heap {title} already; choose another name.")
         return {"id": await server.add_heap(title)}
 
-    return {"accept": accept_key, "heaps": list_heaps, "add_heap": add_heap}
+    return {
+        "accept": accept_key,
+        "refuse": refuse_key,
+        "heaps": list_heaps,
+        "add_heap": add_heap,
+    }
 
 
 def _ask(data: Path, request: str, **arguments: str) -> dict[str, Any]:

@@ -103,10 +103,12 @@ def render(status: Status, *, verbose: bool = False) -> Iterator[str]:
         error = account["error"] if verbose else account.get("summary") or account["error"]
         if error:
             yield f"  {error}"
+        if account.get("waits_until_ms"):
+            yield f"  {_asked(account)}"
         if account["state"] == "offline" and daemon == "running":
             yield "  It is asked again and again; what changes here is kept, and sent then."
         for heap in account["heaps"]:
-            yield from _heap(heap)
+            yield from _heap(heap, is_told=bool(account.get("waits_until_ms")))
         yield from _cut(
             [problem_line(problem, "") for problem in account.get("problems", ())], "  "
         )
@@ -133,6 +135,10 @@ def account_state(account: Mapping[str, Any], daemon: str) -> str:
     return f"{state_words(state)}; {last}"
 
 
+def _asked(what: Mapping[str, Any]) -> str:
+    return f"the server asks to wait until {_when(what['waits_until_ms'])}"
+
+
 def _when(at_ms: int) -> str:
     """Return a time for people: without the date today, without seconds."""
     try:
@@ -149,8 +155,11 @@ def _waits(heap: Mapping[str, Any]) -> bool:
     return any(heap[what] for what in counts) or any(not p.get("minor") for p in heap["problems"])
 
 
-def _heap(heap: Mapping[str, Any]) -> Iterator[str]:
+def _heap(heap: Mapping[str, Any], *, is_told: bool) -> Iterator[str]:
+    """Yield a heap's lines; ``is_told``: the account's say already how long the server waits."""
     yield f"  {heap['title']}: {counts(heap)}  ({heap['folder']})"
+    if heap.get("waits_until_ms") and not is_told:
+        yield f"    {_asked(heap)}"
     if heap["held_deletions"]:
         yield f"    {_counted(heap['held_deletions'], 'deletion')} held until you decide;"
         yield "    `heapsyncd deletions` shows them and what you can do"
@@ -162,6 +171,8 @@ def counts(heap: Mapping[str, Any]) -> str:
     has = [_counted(heap["notes"], "note")]
     if heap.get("files"):
         has.append(_counted(heap["files"], "file"))
+    if 0 < heap.get("followed", 0) < heap["notes"]:
+        has.append(f"the newest {heap['followed']} followed live")
     waiting = {"to send": heap["pending_up"], "to receive": heap["pending_down"]}
     return ", ".join([*has, *(f"{count} {what}" for what, count in waiting.items() if count)])
 

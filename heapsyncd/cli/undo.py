@@ -48,10 +48,11 @@ def command(
 ) -> None:
     """Take back what was done on this device in the last minutes or hours.
 
-    Edits of texts are taken out; what came from elsewhere since stays. Notes that were renamed or
-    moved go back, new ones go to the trash, deleted ones come back. Files that are no notes stay
-    as they are. The changes are shown first; on a terminal you are asked. All texts stay in the
-    history.
+    Edits of texts are taken out; what came from elsewhere since stays. Notes, files and folders
+    that were renamed or moved go back, new ones go to the trash, deleted ones come back. What no
+    trash would keep stays, and is named: new attachments, new contents of files, and everything
+    new of a oneheap account. The changes are shown first; on a terminal you are asked. All texts
+    stay in the history.
     """
     config = load_with_secrets(options.path)
     logs.configure(config.log, level=options.level or "warning")

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -45,7 +45,6 @@ class Account:
     public_key: str
     name: str
     is_owner: bool
-    disabled: bool = False
 
     def public(self) -> dict[str, object]:
         """Return the profile as ``/api/me`` shows it."""
@@ -80,8 +79,10 @@ def parse_list(text: str) -> dict[str, str | None]:
     return listed
 
 
-def list_with(text: str, key: str, name: str) -> str:
+def list_with(text: str, key: str, name: str | None) -> str:
     """Return an ``accounts`` file that lets a key in; all other lines stay as they are.
+
+    ``name`` None shuts the key out; without a new name, the one it had stays beside it.
 
     Raises:
         ConfigError: key or name can't stand in it.
@@ -92,12 +93,19 @@ def list_with(text: str, key: str, name: str) -> str:
         raise ConfigError(
             f"{key!r} is no public key; `heapsyncd key show` prints the one of a device."
         ) from error
-    if "#" in name or not name.isprintable():
+    if name and ("#" in name or not name.isprintable()):
         raise ConfigError("A name must be printable, on one line and without #.")
-    if parse_list(text).get(key) is not None:
+    listed = parse_list(text)
+    if key in listed and (name is None) == (listed[key] is None):
         return text
-    kept = [line for line in text.splitlines() if key not in parse_list(line)]
-    return "".join(f"{line}\n" for line in [*kept, f"{key} {name}".strip()])
+    lines = text.splitlines()
+    mine = [line for line in lines if key in parse_list(line)]
+    entry = mine[-1].strip().removeprefix("!").strip() if mine else key
+    if name:
+        entry = f"{key} {name}"
+    elif name is None:
+        entry = f"!{entry}"
+    return "".join(f"{line}\n" for line in [*(one for one in lines if one not in mine), entry])
 
 
 class Accounts:
@@ -168,8 +176,10 @@ class Accounts:
         await self._db.write(lambda tx: _insert(tx, account))
         return self._remember(self._by_key.get(public_key, account))
 
-    async def accept(self, public_key: str, name: str = "") -> None:
-        """Let a key sign in from now on, by a line in the ``accounts`` file.
+    async def accept(self, public_key: str, name: str | None = "") -> None:
+        """Let a key sign in from now on, by a line in the ``accounts`` file; None shuts it out.
+
+        The tokens of a key that is shut out stop working at once.
 
         Raises:
             ConfigError: it is not a public key.
@@ -182,16 +192,6 @@ class Accounts:
                 # Only public keys stand in it, and the server may run as another user.
                 await asyncio.to_thread(write_whole, self._list_file, changed, 0o644, replace=True)
         await self._read_listed()
-        account = self._by_key.get(public_key)
-        if account is not None and account.disabled:
-            await self.disable(public_key, disabled=False)
-
-    async def disable(self, public_key: str, *, disabled: bool = True) -> Account:
-        """Shut an account out, or let it in again; its tokens stop working at once."""
-        account = replace(self._by_key[public_key], disabled=disabled)
-        sql = "UPDATE accounts SET disabled = ? WHERE id = ?"
-        await self._db.write(lambda tx: tx.execute(sql, (disabled, account.id)).rowcount)
-        return self._remember(account)
 
     async def revoke(self) -> None:
         """End every sign-in; all tokens stop working at once."""
@@ -287,7 +287,7 @@ class Accounts:
         return self._accepted(account)
 
     def _accepted(self, account: Account | None) -> Account:
-        if account is None or account.disabled or account.public_key in self._shut_out:
+        if account is None or account.public_key in self._shut_out:
             raise Refusal(401, "the key is not accepted here")
         return account
 
@@ -315,8 +315,8 @@ class Accounts:
 
 
 def _accounts(tx: Tx) -> Iterable[Account]:
-    rows = tx.execute("SELECT id, public_key, name, is_owner, disabled FROM accounts")
-    return [Account(i, k, n, bool(o), bool(d)) for i, k, n, o, d in rows]
+    rows = tx.execute("SELECT id, public_key, name, is_owner FROM accounts")
+    return [Account(i, k, n, bool(o)) for i, k, n, o in rows]
 
 
 def _sessions(tx: Tx) -> set[str]:

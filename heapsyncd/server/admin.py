@@ -16,7 +16,7 @@ from heapsyncd.server.heaps import HeapRow
 from heapsyncd.server.loaded_documents import Batch, LoadedDocument
 from heapsyncd.server.rows import Row
 from heapsyncd.server.services import Services
-from heapsyncd.server.sockets import UNAUTHORIZED, Socket
+from heapsyncd.server.sockets import Socket
 from heapsyncd.server.uploads import mark_uploaded
 
 
@@ -30,32 +30,25 @@ class Admin:
 
     async def accept(self, public_key: str, name: str = "") -> None:
         """Let a key sign in, by a line in the ``accounts`` file; ConfigError if it is no key."""
-        try:
-            await self._services.accounts.accept(public_key, name)
-        except OSError as error:
-            raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
-        self._services.recheck_rights()
+        await self._list(public_key, name)
+
+    async def refuse(self, public_key: str) -> None:
+        """Shut a key out, by a line in the ``accounts`` file, and end its sign-ins at once."""
+        await self._list(public_key, None)
 
     async def add_account(self, public_key: str, name: str = "") -> Account:
         """Accept a key (base58)."""
         return await self._services.accounts.add(public_key, name)
-
-    async def disable_account(self, public_key: str, *, disabled: bool = True) -> None:
-        """Shut a key out, with its open sockets; or let it in again."""
-        account = await self._services.accounts.disable(public_key, disabled=disabled)
-        if disabled:
-            self.drop_sockets(UNAUTHORIZED, account)
 
     async def revoke_tokens(self) -> None:
         """End every sign-in; tokens stop working and document sessions end."""
         await self._services.accounts.revoke()
         self._services.recheck_rights()
 
-    def drop_sockets(self, code: int, account: Account | None = None) -> None:
-        """Close every WebSocket, or those of one account."""
+    def drop_sockets(self, code: int) -> None:
+        """Close every WebSocket."""
         for socket in list(self._sockets):
-            if account is None or socket.serves(account):
-                socket.close(code, "closed by the server")
+            socket.close(code, "closed by the server")
 
     async def add_heap(self, title: str) -> HeapId:
         """Create a heap that every account may read and write."""
@@ -136,6 +129,13 @@ class Admin:
         """Return how many sockets follow a document's current version."""
         place = self._services.documents.where(block)
         return 0 if place is None else self._services.rooms.followers(block, place[1])
+
+    async def _list(self, public_key: str, name: str | None) -> None:
+        try:
+            await self._services.accounts.accept(public_key, name)
+        except OSError as error:
+            raise FolderTrouble(f"{error.filename} can't be written: {error.strerror}.") from error
+        self._services.recheck_rights()
 
     async def _stored(self, block: BlockId) -> Stored:
         return (await self._services.db.read(lambda tx: data.stored(tx, [block])))[block]

@@ -10,13 +10,14 @@ import structlog
 
 from heapsyncd.errors import ProtocolError, UnreadableDocument
 from heapsyncd.ids import HeapId
-from heapsyncd.server import awareness, data, feed
+from heapsyncd.server import data, feed
 from heapsyncd.server.accounts import Account, SignedIn
 from heapsyncd.server.loaded_documents import Batch, try_apply
 from heapsyncd.server.outbox import Outbox
 from heapsyncd.server.refusal import Refusal
 from heapsyncd.server.rooms import Address
 from heapsyncd.server.services import Services
+from heapsyncd.wire import awareness
 from heapsyncd.wire import hocuspocus as hp
 
 log = structlog.get_logger(__name__)

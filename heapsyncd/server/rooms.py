@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from heapsyncd.ids import BlockId, HeapId
-from heapsyncd.server import awareness
+from heapsyncd.server.awareness import Budget, Presence
 from heapsyncd.server.documents import Published
 from heapsyncd.server.limits import Limits
+from heapsyncd.wire.awareness import encode
 from heapsyncd.wire.hocuspocus import Awareness, Close, Message, Update
 
 COMPACTED = "stale: the document was compacted into a newer version"
@@ -44,7 +45,7 @@ class Follower(Protocol):
 class Room:
     """A document of one version that somebody follows."""
 
-    presence: awareness.Presence
+    presence: Presence
     followers: set[Follower] = field(default_factory=set)
 
     def send(self, message: Message, *, but: int | None = None) -> None:
@@ -59,9 +60,7 @@ class Rooms:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._budget = awareness.Budget(
-            limits.awareness_socket_bytes, limits.awareness_total_bytes
-        )
+        self._budget = Budget(limits.awareness_socket_bytes, limits.awareness_total_bytes)
         self._rooms: dict[tuple[BlockId, int], Room] = {}
 
     def join(self, block: BlockId, version: int, follower: Follower) -> Room:
@@ -69,7 +68,7 @@ class Rooms:
         room = self._rooms.get((block, version))
         if room is None:
             room = self._rooms[block, version] = Room(
-                awareness.Presence(
+                Presence(
                     self._limits.awareness_states, self._limits.awareness_room_bytes, self._budget
                 )
             )
@@ -84,7 +83,7 @@ class Rooms:
         room.followers.discard(follower)
         left = room.presence.leave(follower)
         if left:
-            room.send(Awareness(awareness.encode(left)))
+            room.send(Awareness(encode(left)))
         if not room.followers:
             del self._rooms[block, version]
 

@@ -101,10 +101,6 @@ class Socket:
         """Close the connection once the queue is sent."""
         self.outbox.finish(code, reason)
 
-    def serves(self, account: Account) -> bool:
-        """Tell whether an account is signed in to a document here."""
-        return account.id in self._tickets
-
     async def _read(self) -> None:
         async for message in self._socket:
             self._connection.read()

@@ -1,9 +1,12 @@
 """The status of a running mirror: states, problems, progress, and the verdict of a pass."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from heapsyncd.backoff import asked_s
 from heapsyncd.cache.pending import Pending
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, for_people
 from heapsyncd.ids import BlockId, HeapId
@@ -94,11 +97,13 @@ class HeapReport:
     files: int = 0
     """Files that are no notes: those attached to notes, and those of blocks that are only a file.
     """
+    followed: int = 0
+    """How many blocks are to be followed live: the newest, if not all."""
     pending_up: int = 0
     pending_down: int = 0
     held_deletions: int = 0
-    pending: list[dict[str, str]] = field(default_factory=list)
-    """The first pending notes: path, direction (``up``, ``down``) and reason."""
+    pending: list[dict[str, str | None]] = field(default_factory=list)
+    """The first pending notes: path, file, direction (``up``, ``down``) and reason."""
     notices: list[str] = field(default_factory=list)
     reviews: int = 0
     """How many of the notices are reviews: a person ends them with `history --seen`."""
@@ -111,6 +116,9 @@ class HeapReport:
     blockers: dict[str, str] = field(default_factory=dict)
     """Why the whole heap is not synced (folder missing, 403 ...), by the kind of work that failed.
     """
+
+    waits: dict[str, int] = field(default_factory=dict)
+    """Until when the server asked to wait, by the kind of work; milliseconds."""
 
     @property
     def error(self) -> str | None:
@@ -127,14 +135,16 @@ class HeapReport:
             "folder": self.folder,
             "notes": self.notes,
             "files": self.files,
+            "followed": self.followed,
             "pending_up": self.pending_up,
             "pending_down": self.pending_down,
             "held_deletions": self.held_deletions,
+            "waits_until_ms": max(self.waits.values(), default=None),
             "pending": list(self.pending),
             "notices": list(self.notices),
             "reviews": self.reviews,
             "transfers": list(self.transfers),
-            "problems": [{"path": p.path, "reason": p.reason, "minor": p.minor} for p in problems],
+            "problems": [_problem(p, self.folder) for p in problems],
         }
 
     def left(self) -> list[str]:
@@ -164,17 +174,38 @@ class HeapReport:
 
 
 def pending_as_dicts(
-    pending: Iterable[Pending], paths: Mapping[BlockId, str]
-) -> list[dict[str, str]]:
-    """Return pending notes as in ``status --json``."""
+    pending: Iterable[Pending], paths: Mapping[BlockId, str], folder: str
+) -> list[dict[str, str | None]]:
+    """Return pending notes as in ``status --json``; ``folder`` is the heap's."""
     return [
         {
             "path": paths.get(p.id, p.title),
+            "file": file_at(folder, paths.get(p.id)),
             "direction": "up" if p.up else "down",
             "reason": p.why,
         }
         for p in pending
     ]
+
+
+def file_at(folder: str, path: str | None) -> str | None:
+    """Return the absolute path of something in a folder; None if it has no path yet."""
+    return None if path is None else str(Path(folder, path))
+
+
+def until_ms(error: Exception) -> int | None:
+    """Return until when the server asks to wait; None if it does not."""
+    wait_s = asked_s(error)
+    return None if wait_s is None else int((time.time() + wait_s) * 1000)
+
+
+def _problem(problem: Problem, folder: str) -> dict[str, Any]:
+    return {
+        "path": problem.path,
+        "file": file_at(folder, problem.path if problem.has_file else None),
+        "reason": problem.reason,
+        "minor": problem.minor,
+    }
 
 
 class Commands(Protocol):
@@ -203,6 +234,12 @@ class Commands(Protocol):
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
 
+    async def finish_sending(self) -> None:
+        """Wait until nothing is being written, and everything is sent that can be sent now."""
+
+    def renew(self) -> None:
+        """Close all connections, poll and send at once: the machine was suspended."""
+
     async def full_pass(self, timeout_s: float | None) -> "Verdict":
         """Do a full pass both ways, as a process that starts would.
 
@@ -226,6 +263,8 @@ class Report:
     name: str
     progress: Callable[[Progress], None] | None = None
     beat: Callable[[], None] | None = None
+    folder: str = ""
+    """The account's, absolute; set by its mirror."""
     connected: bool = False
     ready: bool = False
     """Whether the first pass over folder and server is complete."""
@@ -234,6 +273,8 @@ class Report:
     """Why the account is not synced, with the technical reason behind it; None if it is."""
     summary: str | None = None
     """The same without the technical reason."""
+    waits_until_ms: int | None = None
+    """Until when the server asked to wait with what failed last; None: it did not."""
     in_sync_ms: int | None = None
     """When everything was last known to be in sync, by this machine's clock; None: never."""
     problems: list[Problem] = field(default_factory=list)
@@ -272,10 +313,9 @@ class Report:
             "error": self.error or self.unmatched,
             "summary": (self.summary if self.error else None) or self.error or self.unmatched,
             "connected": self.connected,
+            "waits_until_ms": self.waits_until_ms if self.error else None,
             "in_sync_ms": self.in_sync_ms,
-            "problems": [
-                {"path": p.path, "reason": p.reason, "minor": p.minor} for p in self.problems
-            ],
+            "problems": [_problem(p, self.folder) for p in self.problems],
             "heaps": [h.as_dict() for h in self.heaps.values()],
         }
 
@@ -285,6 +325,7 @@ class Report:
         self.error = for_people(error)
         self.summary = error.plain if isinstance(error, TryLater) else self.error
         self.refused = isinstance(error, SignInRefused)
+        self.waits_until_ms = until_ms(error)
         if isinstance(error, TryLater):
             self.connected = False
         return is_new

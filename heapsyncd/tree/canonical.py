@@ -1,7 +1,7 @@
 """Make the canonical form of inline content and of attributes."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from heapsyncd.tree.nodes import Atom, Inline, Mark, Marks, Text
@@ -21,7 +21,7 @@ def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
     Text must not contain newlines: the caller turns them into breaks or spaces.
     """
     given = tuple(items)
-    if _is_canonical(given):
+    if is_canonical(given):
         return given
     merged: list[Inline] = []
     for item in _bare_blanks(_blanks_apart(given)):
@@ -33,7 +33,7 @@ def inline(items: Iterable[Inline]) -> tuple[Inline, ...]:
     return tuple(_trim(merged))
 
 
-def _is_canonical(items: tuple[Inline, ...]) -> bool:
+def is_canonical(items: Sequence[Inline]) -> bool:
     """Tell whether content is obviously canonical; False is inconclusive."""
     marks: Marks | None = None
     is_edge, ends_blank = True, False

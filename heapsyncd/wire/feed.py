@@ -128,6 +128,17 @@ class Feed:
             self._following.link.update(block, update, self._clock_s())
             self._stir()
 
+    def ring(self, block: BlockId) -> None:
+        """Have the others who follow a block ask the delta feed; dropped when it is not open."""
+        if self._following.link is not None:
+            self._following.link.ring(block, self._clock_s())
+            self._stir()
+
+    def is_open(self, block: BlockId) -> bool:
+        """Whether the server tells every change of a block now."""
+        link = self._following.link
+        return link is not None and link.is_open(block)
+
     def __aiter__(self) -> AsyncIterator[LiveEvent]:
         """Iterate over the events, in order."""
         return self

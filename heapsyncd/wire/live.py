@@ -18,7 +18,8 @@ synchronises an open one again, and revives one that Hocuspocus 2 closed without
 our own Close a name rests until the server confirms it, or for ``REST_S`` on a server that never
 does: an Auth that overtakes the server's clean-up would be lost with the old connection.
 
-Signs of life of both sides are tracked by ``pulse``.
+Signs of life of both sides are tracked by ``pulse``. What devices tell each other apart from the
+documents is in ``bell``.
 """
 
 from collections import deque
@@ -28,10 +29,18 @@ from typing import Literal
 from heapsyncd.errors import ProtocolError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import hocuspocus as hp
+from heapsyncd.wire.bell import Bell
 from heapsyncd.wire.lib0 import Reader
 from heapsyncd.wire.pulse import DEAD_S, Pulse
 from heapsyncd.wire.scalars import document_name
-from heapsyncd.wire.values import LiveAsked, LiveEvent, LiveLost, LiveSynced, LiveUpdate
+from heapsyncd.wire.values import (
+    LiveAsked,
+    LiveEvent,
+    LiveLost,
+    LiveRung,
+    LiveSynced,
+    LiveUpdate,
+)
 
 WINDOW = 50
 """The most documents that await their sign-in."""
@@ -57,6 +66,7 @@ class LiveLink:
     def __init__(self, heap_id: HeapId, now_s: float) -> None:
         self._heap = heap_id
         self.pulse = Pulse(now_s)
+        self._bell = Bell()
         self._queue: dict[BlockId, None] = {}
         self._handed: set[BlockId] = set()
         self._documents: dict[str, _Document] = {}
@@ -159,10 +169,19 @@ class LiveLink:
         """Send a change; ignored when the block is not open."""
         self._send_if_open(block, hp.Update(update), now_s)
 
-    def _send_if_open(self, block: BlockId, message: hp.Message, now_s: float) -> None:
+    def ring(self, block: BlockId, now_s: float) -> None:
+        """Have the others who follow a block ask the delta feed; ignored when it is not open."""
+        if self.is_open(block):
+            self._send_if_open(block, hp.Awareness(self._bell.ring()), now_s)
+
+    def is_open(self, block: BlockId) -> bool:
+        """Whether the server tells every change of a block."""
         name = self._names.get(block)
-        if name is not None and self._documents[name].authenticated:
-            self._send(name, message, now_s)
+        return name is not None and self._documents[name].authenticated
+
+    def _send_if_open(self, block: BlockId, message: hp.Message, now_s: float) -> None:
+        if self.is_open(block):
+            self._send(self._names[block], message, now_s)
 
     @property
     def wants_token(self) -> bool:
@@ -237,6 +256,8 @@ class LiveLink:
                 return self._updated(document, update)
             case hp.TokenRequest():
                 self._asked_for_token.add(name)
+            case hp.Awareness(update) if self._bell.hears(update):
+                return [LiveRung()]
         return []
 
     @staticmethod

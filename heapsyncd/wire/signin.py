@@ -23,7 +23,7 @@ from typing import Protocol
 
 import base58
 import msgspec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 
 from heapsyncd.backoff import Backoff
 from heapsyncd.errors import (
@@ -108,16 +108,12 @@ def sign(seed: Seed, challenge: str) -> str:
             f"the server asked to sign {len(challenge)} characters that are not a challenge"
             f" (at most {_CHALLENGE_CHARS}, plain ASCII); they were not signed"
         )
-    return base58.b58encode(_signing_key(seed).sign(challenge.encode())).decode()
+    return base58.b58encode(SigningKey(seed.reveal()).sign(challenge.encode()).signature).decode()
 
 
 def public_key(seed: Seed) -> str:
     """Return the base58 public key that belongs to a seed."""
-    return base58.b58encode(_signing_key(seed).public_key().public_bytes_raw()).decode()
-
-
-def _signing_key(seed: Seed) -> Ed25519PrivateKey:
-    return Ed25519PrivateKey.from_private_bytes(seed.reveal())
+    return base58.b58encode(SigningKey(seed.reveal()).verify_key.encode()).decode()
 
 
 @dataclass(slots=True)

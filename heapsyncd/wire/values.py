@@ -58,7 +58,14 @@ class LiveLost:
     """The server's text, for people."""
 
 
-LiveEvent = LiveConnected | LiveDisconnected | LiveUpdate | LiveAsked | LiveSynced | LiveLost
+@dataclass(frozen=True, slots=True)
+class LiveRung:
+    """Another device changed something that may not be followed here: ask the delta feed."""
+
+
+LiveEvent = (
+    LiveConnected | LiveDisconnected | LiveUpdate | LiveAsked | LiveSynced | LiveLost | LiveRung
+)
 
 
 class FileChanged(BlockError):

@@ -79,10 +79,10 @@ async def test_revoked_tokens_are_replaced_by_a_sign_in(tmp_path: Path) -> None:
         heap = await server.add_heap("Home")
         await backend.heaps()
         await server.revoke_tokens()
-        await server.disable_account(public_key(SEED))
+        await server.refuse(public_key(SEED))
         with pytest.raises(SignInRefused):
             await backend.heaps()
-        await server.disable_account(public_key(SEED), disabled=False)
+        await server.accept(public_key(SEED))
         async with asyncio.timeout(20):
             while True:
                 try:

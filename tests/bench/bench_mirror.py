@@ -30,7 +30,17 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.runtime.heap import FOLLOWED
 from tests.bench.bare_client import all_opened_s
 from tests.bench.figures import Figures, print_comparison, print_counts, print_table
-from tests.bench.folders import DEADLINE_S, fill, has, prepared, quantiles, spread, until, wait_for
+from tests.bench.folders import (
+    DEADLINE_S,
+    added,
+    fill,
+    has,
+    prepared,
+    quantiles,
+    spread,
+    until,
+    wait_for,
+)
 from tests.bench.mirror_floor import Floor, Titles, floor_of
 from tests.bench.mirror_process import Process, Setup
 from tests.bench.notes import heap_of_notes, sentence
@@ -39,6 +49,7 @@ from tests.bench.probe import probed
 FLOOR_NOTES: Final = 500
 """The floor is taken of so many notes, spread over all."""
 BURST: Final = 1000
+_APART_S: Final = 1.0
 _QUIET_S: Final = 0.3
 _QUIET_USED_S: Final = 0.011
 """One tick of the kernel's clock."""
@@ -159,16 +170,21 @@ class Bench:
             phase.figures.counts["sender until acknowledged"] = dict(until_then)
 
     def new_notes(self) -> None:
-        """A note is written, again and again, each when the last one has arrived."""
+        """A note is added, as an editor saves it, one a second.
+
+        A file that is written in place, new or not, is read 0.3 s later.
+        """
         arrived = []
         with self._phase("a new note", self.options.saves) as phase:
             for k in range(self.options.saves):
                 path = f"Area 0/New {self._word()}.md"
                 self.paths.append(path)
+                add = added(self.processes["sender"].folder / path, sentence(Random(k), 99))
                 for device in ("sender", "receiver"):
                     self.processes[device].ask("synced")
+                time.sleep(_APART_S)
                 started = time.monotonic()
-                fill(self.processes["sender"].folder, {path: f"{sentence(Random(k), 99)}\n"})
+                add()
                 self._wait_for([path], lambda file: file.stat().st_size > 0)
                 arrived.append(time.monotonic() - started)
             phase.done()

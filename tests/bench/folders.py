@@ -33,6 +33,13 @@ def prepared(file: Path, turn: int, word: str) -> Callable[[], object]:
     return lambda: beside.replace(file)
 
 
+def added(file: Path, text: str) -> Callable[[], object]:
+    """Add a file, as an editor saves: all at once, when it is called."""
+    beside = file.with_name(f".{file.name}.new")
+    beside.write_text(f"{text}\n", "utf-8")
+    return lambda: beside.replace(file)
+
+
 def has(word: str) -> Callable[[Path], bool]:
     """Whether a file says a word."""
     looked_for = word.encode()

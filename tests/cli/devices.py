@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from heapsyncd import daemon
 from heapsyncd.cli.main import STOPS, main
 from heapsyncd.ids import Seed
 from heapsyncd.wire.signin import public_key
@@ -106,9 +107,12 @@ class Device:
 
     async def inside(self, *arguments: str, stdin: str = "", at: Path | None = None) -> Done:
         """Run a command as ``here``, in a thread: a server may answer beside it. No other one at
-        the same time, and none that handles signals.
+        the same time, and none that is to be stopped by a signal.
         """
-        return await asyncio.to_thread(self._run, arguments, at, stdin)
+        with pytest.MonkeyPatch.context() as patch:
+            # Only the main thread can handle signals, and that one is pytest's.
+            patch.setattr(daemon, "_signals", lambda _handlers: contextlib.nullcontext())
+            return await asyncio.to_thread(self._run, arguments, at, stdin)
 
     def _run(self, arguments: Sequence[str], at: Path | None, stdin: str) -> Done:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "replace") for _ in range(2))
@@ -189,7 +193,7 @@ class Device:
 
     async def status(self) -> dict[str, Any]:
         """The account's entry of ``status --json``."""
-        done = await self("status", "--json")
+        done = await self.inside("status", "--json")
         assert done.code == 0, done.err
         (account,) = json.loads(done.out)["accounts"]
         found: dict[str, Any] = account

@@ -36,13 +36,13 @@ async def test_what_came_and_went_is_told(device: Device, server: Server, heap_i
             assert b"  arrived  Home: Groceries.md (new)" in first
             (home / "Mine.md").write_text("My text.\n")
             (home / "photo.jpg").write_bytes(b"a photo")
-            assert (await device("sync")).code == 0
+            assert (await device.inside("sync")).code == 0
             (home / "Mine.md").rename(home / "Yours.md")
-            assert (await device("sync")).code == 0
+            assert (await device.inside("sync")).code == 0
             (home / "Groceries.md").unlink()
-            assert (await device("sync")).code == 0
+            assert (await device.inside("sync")).code == 0
             await server.add_block(heap_id, "document", "Theirs")
-            assert (await device("sync")).code == 0
+            assert (await device.inside("sync")).code == 0
             found = await events()
             assert sorted(found[1:3]) == [("up", "content", "photo.jpg"), ("up", "new", "Mine.md")]
             assert found[3:] == [
@@ -97,15 +97,15 @@ async def test_a_span_limits_what_is_shown(
     nothing.
     """
     device.configure(server.url)
-    assert (await device("activity")).out == "nothing came or went in this time\n"
+    assert (await device.inside("activity")).out == "nothing came or went in this time\n"
     assert not device.state.exists()
     began = time.monotonic()
-    assert (await device("sync")).code == 0
-    assert len((await device("activity", "--since", "1h")).out.splitlines()) == 1
-    (event,) = json.loads((await device("activity", "--json")).out)["activity"]
+    assert (await device.inside("sync")).code == 0
+    assert len((await device.inside("activity", "--since", "1h")).out.splitlines()) == 1
+    (event,) = json.loads((await device.inside("activity", "--json")).out)["activity"]
     assert event["file"] == str(device.folder / "Home" / "Groceries.md")
     assert 0 <= event["latency_ms"] <= (time.monotonic() - began) * 1000
-    assert (await device("activity", "--since", "0s")).out.startswith("nothing")
-    done = await device("activity", "--since", "soon")
+    assert (await device.inside("activity", "--since", "0s")).out.startswith("nothing")
+    done = await device.inside("activity", "--since", "soon")
     assert done.code == 2
     assert "write 10m, 2h or 3d" in done.err

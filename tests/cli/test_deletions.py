@@ -31,30 +31,30 @@ async def trashed(server: Server, blocks: list[BlockId]) -> int:
 async def test_without_a_daemon_the_next_pass_heeds_it(device: Device, server: Server) -> None:
     """``sync`` says what is held; a decision is kept until a pass carries it out."""
     _, blocks = await filled(device, server)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert (await device("deletions", "--confirm")).out == "no deletions are held\n"
     delete(device)
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 1
     assert "12 deletions held" in done.err
-    listed = await device("deletions")
+    listed = await device.inside("deletions")
     assert listed.code == 0
     assert "12 deletions made here are held" in listed.out
     assert "  folder/Home/N00.md\n" in listed.out
-    undone = await device("deletions", "--undo")
+    undone = await device.inside("deletions", "--undo")
     assert undone.code == 0
     assert "12 deletions are brought back with the next" in undone.out
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert len(list((device.folder / "Home").glob("*.md"))) == 16
     delete(device)
-    assert (await device("sync")).code == 1
-    (heap,) = json.loads((await device("deletions", "--confirm", "--json")).out)["accounts"][0][
-        "heaps"
-    ]
+    assert (await device.inside("sync")).code == 1
+    (heap,) = json.loads((await device.inside("deletions", "--confirm", "--json")).out)[
+        "accounts"
+    ][0]["heaps"]
     assert [h["path"] for h in heap["held"]] == [f"N{k:02}.md" for k in range(12)]
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert await trashed(server, blocks) == 12
-    assert (await device("deletions")).out == "no deletions are held\n"
+    assert (await device.inside("deletions")).out == "no deletions are held\n"
 
 
 async def test_beside_a_daemon_it_acts_at_once(device: Device, server: Server) -> None:
@@ -68,8 +68,8 @@ async def test_beside_a_daemon_it_acts_at_once(device: Device, server: Server) -
 
         await eventually(lambda: holds(12))
         assert await trashed(server, blocks) == 0
-        assert "  folder/Home/N00.md\n" in (await device("deletions")).out
-        assert "carried out now" in (await device("deletions", "--confirm")).out
+        assert "  folder/Home/N00.md\n" in (await device.inside("deletions")).out
+        assert "carried out now" in (await device.inside("deletions", "--confirm")).out
         await eventually(lambda: holds(0))
         await eventually(lambda: device.is_("in sync"))
     assert await trashed(server, blocks) == 12
@@ -78,7 +78,7 @@ async def test_beside_a_daemon_it_acts_at_once(device: Device, server: Server) -
 async def test_both_decisions_at_once_are_a_mistake(device: Device) -> None:
     """It is said, and nothing is decided."""
     device.configure("http://127.0.0.1:1")
-    done = await device("deletions", "--confirm", "--undo")
+    done = await device.inside("deletions", "--confirm", "--undo")
     assert done.code == 2
     assert "exclude each other" in done.err
 
@@ -99,20 +99,23 @@ async def test_a_part_is_decided_on_by_its_path(device: Device, server: Server) 
             return bool((await device.status())["heaps"][0]["held_deletions"] == count)
 
         await eventually(lambda: holds(15))
-        listed = (await device("deletions")).out
+        listed = (await device.inside("deletions")).out
         assert "  folder/Home/My Bulk  and 14 more in it\n" in listed
         assert "`heapsyncd deletions --undo 'folder/Home/My Bulk'`" in listed
-        wrong = await device("deletions", "--confirm", str(bulk), "nowhere")
+        wrong = await device.inside("deletions", "--confirm", str(bulk), "nowhere")
         assert wrong.code == 1
         assert "nowhere: no deletion is held there" in wrong.err
-        done = await device("deletions", "--undo", "folder/Home/My Bulk/N03.md", "--json")
+        done = await device.inside("deletions", "--undo", "folder/Home/My Bulk/N03.md", "--json")
         (found,) = json.loads(done.out)["accounts"][0]["heaps"]
         assert [(h["path"], h["file"], h["decision"]) for h in found["held"]] == [
             ("My Bulk/N03.md", str(bulk / "N03.md"), "undo")
         ]
         await eventually(lambda: holds(13))
         assert [p.name for p in bulk.iterdir()] == ["N03.md"]
-        assert "13 deletions are carried out now" in (await device("deletions", "--confirm")).out
+        assert (
+            "13 deletions are carried out now"
+            in (await device.inside("deletions", "--confirm")).out
+        )
         await eventually(lambda: holds(0))
         await eventually(lambda: device.is_("in sync"))
     assert [p.name for p in bulk.iterdir()] == ["N03.md"]

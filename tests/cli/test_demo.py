@@ -61,7 +61,8 @@ async def test_the_demo_goes_on_until_ctrl_c(device: Device) -> None:
         assert re.search(r"  phone -> laptop  Home/Groceries\.md  [1-9]\d* ms\n$", line)
         assert (root / "laptop" / "Home" / "Groceries.md").read_text() == note.read_text()
         states = {
-            a["state"] for a in json.loads((await device("status", "--json")).out)["accounts"]
+            a["state"]
+            for a in json.loads((await device.inside("status", "--json")).out)["accounts"]
         }
         assert states <= {"in sync", "syncing"}
         second = await device("demo")
@@ -82,11 +83,11 @@ async def test_serve_accepts_the_named_key_alone(device: Device) -> None:
         url = line.split()[2].rstrip(",")
         assert str(device.base / "d") in line
         device.configure(url)
-        done = await device("heaps")
+        done = await device.inside("heaps")
         assert (done.code, "Home" in done.out) == (0, True), done.err
         stranger = type(device)(device.base / "stranger", seed=bytes([1]) * 32)
         stranger.configure(url)
-        assert (await stranger("heaps")).code == 3
+        assert (await stranger.inside("heaps")).code == 3
         second = await device("serve", "--port", "0", "--data", "d")
         assert second.code == 5
         process.send_signal(signal.SIGTERM)

@@ -25,7 +25,7 @@ async def test_the_set_up_is_looked_at(device: Device, server: Server, heap_id: 
     device.key.chmod(0o644)
     device.state.mkdir(0o700)
     device.state.chmod(0o777)
-    bad = await device("doctor", "--json")
+    bad = await device.inside("doctor", "--json")
     assert (bad.code, bad.err) == (1, "")
     wrong = {c["about"]: c["what"] for c in json.loads(bad.out)["checks"] if c["grade"] == "wrong"}
     assert wrong.keys() == {"home: sign-in", "state"}

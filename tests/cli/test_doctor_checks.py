@@ -45,7 +45,7 @@ def test_a_good_set_up_is_fine() -> None:
     assert faults(GOOD) == []
     assert [line.about for line in judge(GOOD)] == [
         "program", "packages", "configuration", "state", "home: sign-in", "home: folder",
-        "home: server", "clock", "inotify", "service", "daemon",
+        "home: server", "clock", "inotify", "service", "suspend", "daemon",
     ]  # fmt: skip
 
 

@@ -25,10 +25,10 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: Heap
     """Base, disk, server and the rule that applies: agreed, changed, gone, unknown and ignored."""
     device.configure(server.url)
     (device.folder / "Home").mkdir()
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     await server.__aexit__(None, None, None)
     note = device.folder / "Home" / "Groceries.md"
-    done = await device("explain", "folder/Home/Groceries.md")
+    done = await device.inside("explain", "folder/Home/Groceries.md")
     assert done.code == 0, done.err
     assert f"heap     Home  {heap_id}  (account home)" in done.out
     assert "unchanged since" in done.out
@@ -59,11 +59,11 @@ async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: Heap
 async def test_how_a_file_is_made(device: Device, server: Server, heap_id: HeapId) -> None:
     """As it was saved, patched where the app changed something, or made from the document."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert (await facts(device, "folder/Home/Groceries.md"))["text"]["kind"] == "rendering"
     note = device.folder / "Home" / "Styled.md"
     note.write_text("* one\n* two\n")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert (await facts(device, str(note)))["text"] == {"kind": "exact", "problem": None}
     block = BlockId(split(note.read_text())[0].ids[-1])
     document = await server.document(block)
@@ -71,10 +71,13 @@ async def test_how_a_file_is_made(device: Device, server: Server, heap_id: HeapI
     update = express([document.state()], Target(body=body)).update
     assert update is not None
     await server.apply(block, update)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert note.read_text().endswith("* one by the app\n* two\n")
     assert (await facts(device, str(note)))["text"]["kind"] == "patched"
-    assert "text     as it was saved, with the lines" in (await device("explain", str(note))).out
+    assert (
+        "text     as it was saved, with the lines"
+        in (await device.inside("explain", str(note))).out
+    )
 
 
 async def test_a_held_deletion_is_explained(
@@ -84,11 +87,11 @@ async def test_a_held_deletion_is_explained(
     device.configure(server.url)
     for k in range(11):
         await server.add_block(heap_id, "document", f"N{k:02}")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     for k in range(11):
         (device.folder / "Home" / f"N{k:02}.md").unlink()
-    assert (await device("sync")).code == 1
-    done = await device("explain", "folder/Home/N00.md")
+    assert (await device.inside("sync")).code == 1
+    done = await device.inside("explain", "folder/Home/N00.md")
     assert "hold     deleted here" in done.out
     assert "`heapsyncd deletions --confirm`" in done.out
 
@@ -99,7 +102,7 @@ async def test_trouble_is_explained(device: Device, server: Server, heap_id: Hea
     names each, and what is pending.
     """
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     home = device.folder / "Home"
     note = home / "Groceries.md"
     whole = note.read_text()
@@ -107,7 +110,7 @@ async def test_trouble_is_explained(device: Device, server: Server, heap_id: Hea
     (home / "New.md").write_bytes(b"\xff")
     (home / "link.md").symlink_to("Groceries.md")
     (home / "Broken.md").write_text("---\na: b: c\n---\ntext\n")
-    assert (await device("sync")).code == 1
+    assert (await device.inside("sync")).code == 1
     for path, problem, rule in (
         ("Groceries.md", "not UTF-8", "File and document are left as they are"),
         ("New.md", "not UTF-8", "It is not synced until"),
@@ -120,14 +123,14 @@ async def test_trouble_is_explained(device: Device, server: Server, heap_id: Hea
     note.write_text(whole + "bread\n")
     (home / "link.md").unlink()
     await server.grant(heap_id, "ro")
-    assert (await device("sync")).code == 1
+    assert (await device.inside("sync")).code == 1
     found = await facts(device, str(note))
     assert found["problem"] == "the server does not let this account change it"
     assert found["rule"].startswith("Its edits are kept here")
     (status,) = (await device.status())["heaps"]
     assert {p["path"]: p["direction"] for p in status["pending"]}["Groceries.md"] == "up"
-    assert "to send: Groceries.md: blocked by its problem" in (await device("status")).out
-    done = await device("explain", "folder/Home")
+    assert "to send: Groceries.md: blocked by its problem" in (await device.inside("status")).out
+    done = await device.inside("explain", "folder/Home")
     assert done.code == 1
     assert "name a file in it" in done.err
 
@@ -137,31 +140,43 @@ async def test_a_deleted_note_is_explained(
 ) -> None:
     """Where a note stood that was deleted, the trash is named."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     (device.folder / "Home" / "Groceries.md").unlink()
-    assert (await device("sync")).code == 0
-    done = await device("explain", "folder/Home/Groceries.md")
+    assert (await device.inside("sync")).code == 0
+    done = await device.inside("explain", "folder/Home/Groceries.md")
     assert "server   deleted 20" in done.out
     assert "`heapsyncd trash --restore` brings it back" in done.out
 
 
 async def test_what_is_unsent_says_why(device: Device, server: Server, heap_id: HeapId) -> None:
     """Beside a daemon whose server is away, ``explain`` and ``status`` say what waits, and for
-    what.
+    what; a program finds the file of each.
     """
     device.configure(server.url)
+    device.folder.mkdir(exist_ok=True)
+    (device.folder / "loose.md").touch()
     async with device.daemon():
         note = device.folder / "Home" / "Groceries.md"
         await server.__aexit__(None, None, None)
         note.write_text(note.read_text() + "bread\n")
+        link, picture = note.with_name("link.md"), note.with_name("picture.png")
+        link.symlink_to("Groceries.md")
+        picture.write_bytes(b"pixels")
 
         async def pending() -> bool:
-            return (
-                "edited here: the server has not confirmed it yet" in (await device("status")).out
-            )
+            done = await device.inside("status")
+            reason = "edited here: the server has not confirmed it yet"
+            return reason in done.out and "sending: picture.png" in done.out
 
         await eventually(pending)
+        account = await device.status()
+        (heap,) = account["heaps"]
+        assert [p["file"] for p in account["problems"]] == [str(device.folder / "loose.md")]
+        assert [p["file"] for p in heap["problems"]] == [str(link)]
+        assert str(note) in {p["file"] for p in heap["pending"]}
+        assert [t["file"] for t in heap["transfers"]] == [str(picture)]
         found = await facts(device, str(note))
+        assert found["file"] == str(note)
         assert found["now"].startswith("offline: ")
         assert found["server"]["unsent_updates"] == 1
         assert found["rule"].startswith("It has edits that the server has not acknowledged")
@@ -170,8 +185,8 @@ async def test_what_is_unsent_says_why(device: Device, server: Server, heap_id: 
 async def test_a_path_outside_is_an_error(device: Device, server: Server, heap_id: HeapId) -> None:
     """One line that leads on, exit 1."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
-    done = await device("explain", "elsewhere.md")
+    assert (await device.inside("sync")).code == 0
+    done = await device.inside("explain", "elsewhere.md")
     assert done.code == 1
     assert done.err == (
         "heapsyncd: elsewhere.md is not in a mirrored folder;"

@@ -14,7 +14,7 @@ async def test_fetch_alone_and_through_the_daemon(
     for name, content in (("one.bin", b"first"), ("two.bin", b"second")):
         await server.add_file(await server.add_block(heap_id, "file", name), name, content)
     device.configure(server.url, ON_DEMAND)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     home = device.folder / "Home"
     waiting = sorted(p.name for p in home.glob("*.bin*"))
     assert waiting == ["one.bin.heapsyncd-remote", "two.bin.heapsyncd-remote"]
@@ -23,11 +23,11 @@ async def test_fetch_alone_and_through_the_daemon(
     assert (done.code, done.out) == (0, f"{home / 'one.bin'}: here\n"), done.err
     assert (home / "one.bin").read_bytes() == b"first"
     async with device.daemon():
-        done = await device("fetch", str(home))
+        done = await device.inside("fetch", str(home))
         assert done.code == 0, done.err
         assert (home / "two.bin").read_bytes() == b"second"
-    assert not list(home.glob("*.heapsyncd-remote")) or (await device("sync")).code == 0
+    assert not list(home.glob("*.heapsyncd-remote")) or (await device.inside("sync")).code == 0
     assert sorted(p.name for p in home.glob("*.bin*")) == ["one.bin", "two.bin"]
-    done = await device("fetch", str(device.base / "elsewhere"))
+    done = await device.inside("fetch", str(device.base / "elsewhere"))
     assert done.code == 1
     assert "no file of a mirrored heap" in done.err

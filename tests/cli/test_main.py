@@ -19,11 +19,11 @@ from tests.cli.devices import Device
 from tests.oneheap.service import Oneheap
 
 FOR_LATER = {
-    "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server", "heapsyncd.wire.oneheap",
-    "jinja2", "jwt", "nacl", "pygments", "rapidfuzz", "regex", "rich", "ulid",
+    "cryptography", "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server",
+    "heapsyncd.wire.oneheap", "jinja2", "jwt", "pygments", "rapidfuzz", "regex", "rich", "ulid",
 }  # fmt: skip
 """What the daemon does without until there is work for it, or for good."""
-FOR_MIRRORS = {"aiohttp", "cryptography", "heapsyncd.sync", "pycrdt", "watchfiles", "yaml"}
+FOR_MIRRORS = {"aiohttp", "heapsyncd.sync", "nacl", "pycrdt", "watchfiles", "yaml"}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_an_absent_configuration_is_named(device: Device, command: str) ->
 async def test_a_wrong_configuration_exits_2(device: Device) -> None:
     """File, line and key are named in one line."""
     device.configure("http://127.0.0.1:1", "pol_interval = 3\n")
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 2
     assert f"{device.config}, line 8: [accounts.home] `pol_interval`" in done.err
     assert len(done.err.splitlines()) == 1
@@ -149,7 +149,7 @@ async def test_a_wrong_key_file_exits_2(
     else:
         device.key.write_text(device.seed.reveal_text() if content == "seed" else content)
         device.key.chmod(mode)
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 2
     assert str(device.key) in done.err
     assert says in done.err
@@ -180,7 +180,7 @@ async def test_a_wrong_password_file_exits_2(
     if content is not None:
         file.write_text(content)
         file.chmod(mode)
-    done = await device("heaps")
+    done = await device.inside("heaps")
     assert done.code == 2
     assert str(file) in done.err
     assert says in done.err

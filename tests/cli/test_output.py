@@ -86,7 +86,7 @@ async def test_a_log_on_a_terminal(device: Device, server: Server, heap_id: Heap
     """The daemon's own lines name titles too."""
     await server.add_heap("Evil\x1b]0;PWNED\x07")
     device.configure(server.url, "[log]\nlevel = 'debug'\nformat = 'console'\n")
-    done = await device("--verbose", "sync")
+    done = await device.inside("--verbose", "sync")
     assert done.code == 0
     assert "PWNED" in done.err
     assert steers(done.err) == []
@@ -96,7 +96,7 @@ async def test_a_server_without_encryption_is_named(device: Device, server: Serv
     """``setup`` and ``run`` say so in one line; of this machine they say nothing."""
     url = "http://nobody.invalid:1"
     device.configure(url)
-    done = await device("setup")
+    done = await device.inside("setup")
     assert done.code == 4
     assert f"{url} is not encrypted" in done.err
     process = await device.start("run")
@@ -104,7 +104,7 @@ async def test_a_server_without_encryption_is_named(device: Device, server: Serv
     assert b"is not encrypted" in await process.stderr.readline()
     await terminate(process)
     device.configure(server.url)
-    assert "encrypted" not in (await device("setup")).err
+    assert "encrypted" not in (await device.inside("setup")).err
 
 
 async def test_a_key_is_for_one_server(device: Device, server: Server) -> None:
@@ -127,11 +127,11 @@ async def test_a_configuration_that_everybody_may_write_exits_2(
     """Somebody could name another server in it."""
     device.configure(server.url)
     device.config.chmod(0o666)
-    done = await device("status")
+    done = await device.inside("status")
     assert done.code == 2
     assert "chmod o-w" in done.err
     device.config.chmod(0o664)
-    assert (await device("status")).code == 0
+    assert (await device.inside("status")).code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -139,7 +139,7 @@ async def test_a_key_of_another_user_exits_2(device: Device, server: Server) -> 
     """Whoever owns it can read it."""
     device.configure(server.url)
     os.chown(device.key, 4711, -1)
-    done = await device("heaps")
+    done = await device.inside("heaps")
     assert done.code == 2
     assert "belongs to another user (uid 4711)" in done.err
     assert device.seed.reveal_text() not in done.err

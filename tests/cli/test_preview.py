@@ -13,7 +13,7 @@ async def test_a_dry_run_is_told_and_nothing_more(
     """Without a daemon and beside one, for people and as JSON."""
     device.configure(server.url)
     new = "  fetch: folder/Home/Groceries.md\n"
-    told = await device("sync", "--dry-run")
+    told = await device.inside("sync", "--dry-run")
     assert told.code == 0
     assert told.out == f"home: Home: fetch 1\n{new}Nothing was sent or changed.\n"
     assert told.err == ""

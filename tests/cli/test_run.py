@@ -54,7 +54,7 @@ async def test_the_daemon_follows_both_sides(
         await eventually(lambda: device.is_("in sync"))
         assert (await device.status())["heaps"][0]["notes"] == 3
         assert await terminate(process) == 0
-    assert "No daemon is running" in (await device("status")).out
+    assert "No daemon is running" in (await device.inside("status")).out
 
 
 @pytest.mark.slow
@@ -154,7 +154,7 @@ async def test_a_daemon_does_not_mirror_another_server(
 ) -> None:
     """It runs, says so in its status and reads the folder; SIGHUP takes up the right address."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     async with Server(tmp_path / "other", accounts=[device.public]) as other:
         device.configure(other.url)
         process = await device.start("run")
@@ -207,7 +207,7 @@ async def test_status_works_offline_from_the_cache(
 ) -> None:
     """Without daemon and server the counts are what the last pass left, in both forms."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     await server.__aexit__(None, None, None)
     account = await device.status()
     assert account["name"] == "home"
@@ -215,7 +215,7 @@ async def test_status_works_offline_from_the_cache(
     (entry,) = account["heaps"]
     assert (entry["id"], entry["title"], entry["notes"]) == (heap_id, "Home", 1)
     assert entry["folder"] == str(device.folder / "Home")
-    done = await device("status")
+    done = await device.inside("status")
     assert done.code == 0
     assert "home: not running; in sync as of " in done.out
     assert "home: offline" not in done.out
@@ -228,7 +228,7 @@ async def test_status_before_the_first_pass(device: Device) -> None:
     account = await device.status()
     assert account["heaps"] == []
     assert account["in_sync_ms"] is None
-    assert "home: not running; never in sync yet\n" in (await device("status")).out
+    assert "home: not running; never in sync yet\n" in (await device.inside("status")).out
     assert not device.state.exists()
 
 
@@ -243,10 +243,10 @@ async def test_status_in_plain_words(device: Device, server: Server, heap_id: He
         (device.folder / "loose.md").write_text("loose\n")
         (device.folder / ".hidden").write_text("ours alone\n")
         (device.folder / "Work").mkdir()
-        done = await device("sync")
+        done = await device.inside("sync")
         assert done.code == 0
         assert "  minor: loose.md: it is in no heap's folder; not synced" in done.err
-        text = (await device("status")).out
+        text = (await device.inside("status")).out
         assert text.startswith("home: in sync\n  Home: 1 note, 1 file  (")
         assert (
             "  minor: loose.md: it is in no heap's folder; not synced, move it into one\n" in text
@@ -254,13 +254,13 @@ async def test_status_in_plain_words(device: Device, server: Server, heap_id: He
         assert "  minor: Work: no heap has this folder" in text
         assert "hidden" not in text
         (device.folder / "loose.md").rename(home / "loose.md")
-        assert "loose.md: it is" not in (await device("status")).out
+        assert "loose.md: it is" not in (await device.inside("status")).out
         await server.__aexit__(None, None, None)
         await eventually(lambda: device.is_("offline"))
-        text = (await device("status")).out
+        text = (await device.inside("status")).out
         assert text.startswith("home: not connected; last in sync ")
         assert "\n  the server does not answer\n" in text
-        assert "no connection" in (await device("--verbose", "status")).out
+        assert "no connection" in (await device.inside("--verbose", "status")).out
         account = await device.status()
         assert account["error"].startswith("the server does not answer (")
         assert account["summary"] == "the server does not answer"
@@ -280,13 +280,13 @@ async def test_held_deletions_say_what_to_do(
     home.mkdir()
     for n in range(15):
         await server.add_block(heap_id, "document", f"Note {n}")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     for n in range(15):
         (home / f"Note {n}.md").unlink()
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 1
     assert "`heapsyncd deletions`" in done.err
-    text = (await device("status")).out
+    text = (await device.inside("status")).out
     assert text.startswith("home: not running; last in sync ")
     assert "    15 deletions held until you decide;\n    `heapsyncd deletions` shows" in text
 
@@ -296,7 +296,7 @@ async def test_status_watch_shows_each_change(
 ) -> None:
     """A line for each document that differs from the one before."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     watching = await device.start("status", "--json", "--watch")
     assert watching.stdout
     first = json.loads(await asyncio.wait_for(watching.stdout.readline(), DEADLINE_S))
@@ -314,13 +314,13 @@ async def test_status_watch_shows_each_change(
 async def test_search_finds_words_offline(device: Device, server: Server, heap_id: HeapId) -> None:
     """What the cache holds is found without daemon and server, with its path; else nothing."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     (device.folder / "Home" / "Boat.md").write_text("Varnish the deck in spring.\n")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     await server.__aexit__(None, None, None)
     done = await device("search", "varnish", "spr")
     assert (done.code, done.out.splitlines()[0]) == (0, "folder/Home/Boat.md")
-    (hit,) = json.loads((await device("search", "--json", "deck")).out)["hits"]
+    (hit,) = json.loads((await device.inside("search", "--json", "deck")).out)["hits"]
     assert (hit["account"], hit["path"]) == ("home", "Boat.md")
 
 
@@ -337,14 +337,14 @@ async def test_search_finds_words_that_lie_too_deep(
     body: Any = [("paragraph", {}, [[("above", {})]]), deep, unknown]
     block = await server.add_block(heap_id, "document", "Boat", build(body))
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     note = device.folder / "Home" / "Boat.md"
     assert "about varnish." in note.read_text()
     for words in ("text about varnish", "tiller"):
-        assert (await device("search", words)).out.splitlines()[0] == "folder/Home/Boat.md"
-    assert (await device("search", "callout")).out == "nothing found\n"
+        assert (await device.inside("search", words)).out.splitlines()[0] == "folder/Home/Boat.md"
+    assert (await device.inside("search", "callout")).out == "nothing found\n"
     note.write_text(note.read_text().replace("above", "above, and more"))
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     root = nodes.read((await server.document(block)).doc, nodes.BODY)
     assert [" ".join(nodes.texts(child))[-14:] for child in root.children] == [
         "bove, and more", "about varnish.", "nd the tiller."

@@ -119,7 +119,7 @@ async def test_on_a_terminal(library: Device) -> None:
 
 async def test_a_process(library: Device) -> None:
     """Piped, from its start to its end."""
-    done = await library("search", "see", "so")
+    done = await library.inside("search", "see", "so")
     assert done.code == 0, done.err
     assert done.out.splitlines()[:2] == [
         "folder/Home/Projects/Dinghy.md", "  5: see [[Solo|him]] tomorrow, [[Solo]]"

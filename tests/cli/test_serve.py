@@ -52,7 +52,7 @@ async def test_the_code_makes_the_owner(device: Device) -> None:
     async with serving(device) as (lines, _):
         printed = lines[-1].split()
         assert printed[:2] == ["heapsyncd", "setup"]
-        without = await device("setup", "--server", url_of(lines), "--folder", "Heaps")
+        without = await device.inside("setup", "--server", url_of(lines), "--folder", "Heaps")
         assert without.code == 3
         assert "--code" in without.err
         done = await device(*printed[1:])
@@ -60,7 +60,7 @@ async def test_the_code_makes_the_owner(device: Device) -> None:
         assert "Home" in done.out
         second = Device(device.base / "second", seed=bytes([1]) * 32)
         assert (await second(*printed[1:])).code == 3
-        assert (await device("sync")).code == 0
+        assert (await device.inside("sync")).code == 0
 
 
 async def test_a_public_address_needs_the_code(device: Device) -> None:
@@ -68,7 +68,7 @@ async def test_a_public_address_needs_the_code(device: Device) -> None:
     async with serving(device, "--host", "0.0.0.0") as (lines, process):
         assert "--code" in lines[-1]
         here = url_of(lines).replace("0.0.0.0", "127.0.0.1")
-        without = await device("setup", "--server", here, "--folder", "Heaps")
+        without = await device.inside("setup", "--server", here, "--folder", "Heaps")
         assert without.code == 3
         process.terminate()
         _, err = await asyncio.wait_for(process.communicate(), DEADLINE_S)

@@ -56,8 +56,14 @@ async def test_heaps_and_keys(device: Device, tmp_path: Path, state: type) -> No
         assert (data / "accounts").read_text() == f"# mine\n{device.public} Jo's laptop\n"
         assert (await device.inside("server", "accept", device.public, *at)).code == 0
         assert (data / "accounts").read_text().count(device.public) == 1
-        done = await device.inside("server", "accept", "nonsense", *at)
-        assert done.code == 2
+        done = await device.inside("server", "refuse", device.public, *at)
+        assert done.code == 0, done.err
+        assert (data / "accounts").read_text() == f"# mine\n!{device.public} Jo's laptop\n"
+        assert (await device.inside("server", "accept", device.public, *at)).code == 0
+        assert (data / "accounts").read_text() == f"# mine\n{device.public} Jo's laptop\n"
+        for word in ("accept", "refuse"):
+            done = await device.inside("server", word, "nonsense", *at)
+            assert done.code == 2
         assert "heapsyncd key show" in done.err
     async with serving(data) as server:
         device.configure(server.url)
@@ -67,7 +73,12 @@ async def test_heaps_and_keys(device: Device, tmp_path: Path, state: type) -> No
 
 async def test_without_a_server(device: Device) -> None:
     """A directory that holds no server's data is named, and not made one."""
-    for arguments in (["accept", device.public], ["heaps"], ["backup", "x.tar"]):
+    for arguments in (
+        ["accept", device.public],
+        ["refuse", device.public],
+        ["heaps"],
+        ["backup", "x.tar"],
+    ):
         done = await device.inside("server", *arguments, "--data", str(device.base / "d"))
         assert done.code == 2
         assert f"{device.base / 'd'} holds no server's data" in done.err

@@ -37,7 +37,7 @@ async def test_setup_writes_a_configuration_that_works(
     assert account["server"] == server.url
     assert account["folder"] == str(folder)
     assert device.key.read_text() == device.seed.reveal_text(), "a key that is there is kept"
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert (folder / "Home" / "Groceries.md").exists()
 
 
@@ -69,7 +69,7 @@ async def test_setup_makes_a_key_and_says_who_has_to_accept_it(
     before = key.read_text(), device.config.read_text()
     assert before[0].strip() not in done.out + done.err
     await server.add_account(public)
-    done = await device("setup")
+    done = await device.inside("setup")
     assert done.code == 0, done.err
     assert "Home" in done.out
     assert (key.read_text(), device.config.read_text()) == before
@@ -96,7 +96,7 @@ async def test_setup_changes_nothing_that_is_there(device: Device, server: Serve
     """Other values for an account that exists are refused, naming both."""
     device.configure(server.url)
     before = device.config.read_text()
-    done = await device("setup", "--server", "https://other.example")
+    done = await device.inside("setup", "--server", "https://other.example")
     assert done.code == 2
     assert server.url in done.err
     assert "--account" in done.err
@@ -110,7 +110,7 @@ async def test_setup_knows_the_server_of_a_cache(
     what to do is said. To its own server it is, under any address.
     """
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     setup = ["setup", "--folder", str(device.folder), "--key-file", str(device.key), "--server"]
     async with Server(tmp_path / "other", accounts=[device.public]) as other:
         device.configure(other.url)
@@ -265,7 +265,7 @@ async def test_setup_of_an_account_with_a_password(device: Device, service: Oneh
     assert account["folder"] == str(device.base / "Mine")
     assert account["poll_interval"] == 60
     assert (device.base / "Mine").is_dir()
-    done = await device("heaps")
+    done = await device.inside("heaps")
     assert done.code == 0, done.err
     assert "Projects" in done.out
 
@@ -283,14 +283,14 @@ async def test_setup_with_a_password_file(device: Device, service: Oneheap) -> N
     assert team(device)["password_file"] == str(file)
     assert team(device)["folder"] == str(device.base / "Oneheap")
     before = device.config.read_text()
-    assert (await device("setup", "--account", "team")).code == 0
+    assert (await device.inside("setup", "--account", "team")).code == 0
     for other in (
         ("--email", "k@x"),
         ("--password-file", "else"),
         ("--server", "http://x"),
         ("--kind", "heaper"),
     ):
-        done = await device("setup", "--account", "team", *other)
+        done = await device.inside("setup", "--account", "team", *other)
         assert done.code == 2
         assert other[0].removeprefix("--").replace("-", "_") in done.err
     assert device.config.read_text() == before
@@ -316,7 +316,7 @@ async def test_setup_that_can_not_sign_in(
         service.fail("page", "POST", "/Authentications/")
     url = {"nobody": "http://127.0.0.1:1", "heaper": server.url}.get(trouble, service.url)
     names = sorted(path.name for path in device.base.iterdir())
-    done = await device(
+    done = await device.inside(
         *("setup", "--kind", "oneheap", "--account", "team", "--email", EMAIL, "--server", url)
     )
     assert done.code == code
@@ -357,7 +357,7 @@ async def test_setup_says_what_an_account_needs(
     device: Device, arguments: tuple[str, ...], says: str
 ) -> None:
     """Options of the other kind, and what is missing without a terminal."""
-    done = await device("setup", *arguments)
+    done = await device.inside("setup", *arguments)
     assert done.code == 2
     assert says in done.err
     assert list(device.base.iterdir()) == []
@@ -385,7 +385,7 @@ async def test_setup_knows_the_account_of_a_cache(device: Device, service: Onehe
         f'state_dir = "state"\n[accounts.team]\nkind = "oneheap"\nserver = "{service.url}"\n'
         f'email = "{EMAIL}"\nfolder = "mirror"\n'
     )
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     device.config.write_text(device.config.read_text().replace(EMAIL, "k@x"))
     for command in ("setup", "sync", "heaps"):
         service.requests.clear()

@@ -22,13 +22,13 @@ async def test_sync_mirrors_and_exits_0(device: Device, server: Server, heap_id:
     note = device.folder / "Home" / "Groceries.md"
     note.write_text(note.read_text() + "Bread and butter.\n")
     (device.folder / "Home" / "New.md").write_text("New text.\n")
-    done = await device("sync")
+    done = await device.inside("sync")
     assert (done.code, done.out) == (0, "home: in sync; 2 sent\n"), done.err
-    again = await device("sync")
+    again = await device.inside("sync")
     assert (again.code, again.out) == (0, "home: in sync\n")
     other = type(device)(device.base / "other")
     other.configure(server.url)
-    assert (await other("sync")).code == 0
+    assert (await other.inside("sync")).code == 0
     texts = [path.read_text() for path in (other.folder / "Home").glob("*.md")]
     assert any(text.endswith("Bread and butter.\n") for text in texts)
     assert any(text.endswith("New text.\n") for text in texts)
@@ -40,7 +40,7 @@ async def test_sync_with_a_key_that_is_not_accepted_exits_3(
     """The public key is said, so that the operator can accept it; the secret never."""
     stranger = type(device)(device.base / "stranger", seed=bytes([1]) * 32)
     stranger.configure(server.url)
-    done = await stranger("sync")
+    done = await stranger.inside("sync")
     assert done.code == 3
     assert stranger.public in done.err
     assert len(done.err.splitlines()) < 6
@@ -53,7 +53,7 @@ async def test_another_server_exits_3(
     another address is taken for what it is.
     """
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     note = device.folder / "Home" / "Groceries.md"
     note.write_text(note.read_text() + "Bread and butter.\n")
     before = note.read_bytes()
@@ -73,7 +73,7 @@ async def test_another_server_exits_3(
     async with Server(tmp_path / "server", accounts=[device.public]) as same:
         assert same.url != server.url
         device.configure(same.url)
-        done = await device("sync")
+        done = await device.inside("sync")
         assert done.code == 0, done.err
         other_device = type(device)(device.base / "other")
         other_device.configure(same.url)
@@ -86,7 +86,7 @@ async def test_sync_without_a_server_exits_4(device: Device) -> None:
     """It says so soon, and in few lines."""
     device.configure("http://127.0.0.1:1")
     async with asyncio.timeout(20):
-        done = await device("sync", "--timeout", "5")
+        done = await device.inside("sync", "--timeout", "5")
     assert done.code == 4
     assert done.err.startswith("home: not connected\n")
     assert len(done.err.splitlines()) < 6
@@ -95,9 +95,9 @@ async def test_sync_without_a_server_exits_4(device: Device) -> None:
 async def test_sync_says_what_is_left(device: Device, server: Server, heap_id: HeapId) -> None:
     """A note that can't be synced is named, exit 1; the others are in sync."""
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     (device.folder / "Home" / "Groceries.md").write_bytes(b"\xff\xfe\0")
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 1
     assert "Groceries.md" in done.err
 
@@ -110,12 +110,12 @@ async def test_sync_tells_of_odd_files_and_exits_0(
     """
     device.configure(server.url)
     home = device.folder / "Home"
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     (home / "Binary.md").write_bytes(b"\xff\xfe\0")
     (home / "link.md").symlink_to("Groceries.md")
     os.mkfifo(home / "pipe")
     (home / os.fsdecode(b"caf\xe9.md")).write_text("text\n")
-    done = await device("sync")
+    done = await device.inside("sync")
     assert (done.code, done.out) == (0, "home: in sync\n")
     assert sorted(done.err.splitlines()) == [
         "  minor: Home/Binary.md: not UTF-8 (byte 0xff in line 1): save the file as UTF-8",
@@ -140,14 +140,14 @@ async def test_a_heap_that_is_not_there_is_told(
     others are mirrored, and the pass has failed.
     """
     device.configure(server.url, 'heaps = ["Home", "Wrok*"]\n')
-    done = await device("sync")
+    done = await device.inside("sync")
     assert done.code == 1
     assert '"Wrok*" matches no heap; there are: Home;' in done.err
     assert (device.folder / "Home" / "Groceries.md").exists()
     told = await device.status()
     assert "Wrok*" in told["error"]
     await server.add_heap("Wrok in progress")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     assert (await device.status())["error"] is None
 
 
@@ -166,7 +166,7 @@ async def test_the_progress_bar_needs_a_terminal(
     (arrived,) = [line for line in lines if "Groceries.md arrived" in line]
     assert re.match(r"\d\d:\d\d:\d\d Home: Groceries.md arrived", arrived)
     assert "\x1b" not in (await device.on_terminal("sync", TERM="dumb")).out
-    assert "\x1b" not in (await device("sync")).out
+    assert "\x1b" not in (await device.inside("sync")).out
 
 
 QUIET = 'live = "off"\n'
@@ -190,7 +190,7 @@ async def test_beside_a_daemon_it_has_that_do_the_pass(
         await server.add_block(heap_id, "document", "Theirs")
         (home / "Mine.md").write_text("My text.\n")
         (home / "link.md").symlink_to("Mine.md")
-        done = await device("sync")
+        done = await device.inside("sync")
         # The daemon may have done a part of it before it was asked.
         assert done.code == 0
         assert done.out.startswith("home: in sync")
@@ -200,7 +200,7 @@ async def test_beside_a_daemon_it_has_that_do_the_pass(
         await process.wait()
     other = type(device)(device.base / "other")
     other.configure(server.url)
-    assert (await other("sync")).code == 0
+    assert (await other.inside("sync")).code == 0
     assert (other.folder / "Home" / "Mine.md").read_text().endswith("My text.\n")
 
 
@@ -214,20 +214,20 @@ async def test_beside_a_daemon_it_says_what_is_left(
     note = device.folder / "Home" / "Groceries.md"
     async with device.daemon():
         note.write_bytes(b"\xff\xfe\0")
-        done = await device("sync")
+        done = await device.inside("sync")
         assert done.code == 1
         assert "Home/Groceries.md: not UTF-8" in done.err
         note.write_text("cured\n")
-        assert (await device("sync")).code == 0
+        assert (await device.inside("sync")).code == 0
         marker = device.folder / "Home" / ".heapsyncd"
         marker.rename(device.base / "marker")
-        done = await device("sync")
+        done = await device.inside("sync")
         assert done.code == 1
         assert "no .heapsyncd" in done.err
         (device.base / "marker").rename(marker)
-        assert (await device("sync")).code == 0
+        assert (await device.inside("sync")).code == 0
         await server.__aexit__(None, None, None)
-        done = await device("sync")
+        done = await device.inside("sync")
         assert done.code == 4
         assert done.err.startswith("home: not connected\n")
         assert len(done.err.splitlines()) < 6
@@ -244,7 +244,7 @@ async def test_beside_a_daemon_whose_key_is_refused_it_exits_3(
     reading = asyncio.create_task(process.stderr.read())
     async with ending(process):
         await eventually(lambda: stranger.is_("sign-in needed"))
-        done = await stranger("sync")
+        done = await stranger.inside("sync")
         assert done.code == 3
         assert stranger.public in done.err
         assert await terminate(process) == 0
@@ -268,7 +268,7 @@ async def test_waiting_for_a_daemon_ends_without_it(
             connected.set()
 
         async with await asyncio.start_server(silent, "127.0.0.1", port):
-            done = await device("sync", "--timeout", "0.5")
+            done = await device.inside("sync", "--timeout", "0.5")
             assert done.code == 4
             assert "did not answer in time" in done.err
             connected.clear()
@@ -291,7 +291,7 @@ async def test_beside_another_pass_it_exits_5(
     """Only a daemon does a pass for others."""
     device.configure(server.url)
     with hold_state(device.state):
-        done = await device("sync")
+        done = await device.inside("sync")
     assert done.code == 5
     assert f"process {os.getpid()}" in done.err
 
@@ -309,6 +309,6 @@ async def test_heaps_lists_what_is_mirrored(device: Device, server: Server) -> N
 async def test_heaps_needs_the_server(device: Device) -> None:
     """Exit 4 when it can't be reached."""
     device.configure("http://127.0.0.1:1")
-    done = await device("heaps")
+    done = await device.inside("heaps")
     assert done.code == 4
     assert len(done.err.splitlines()) == 1

@@ -32,10 +32,10 @@ async def test_the_pages_show_what_the_commands_say(
     """Status, activity, a note's history; titles are text, whatever is in them."""
     await server.add_block(heap_id, "document", "<b>Boat</b> & <script>")
     device.configure(server.url)
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     groceries = device.folder / "Home" / "Groceries.md"
     groceries.write_text(groceries.read_text() + "milk <i>and</i> bread\n")
-    assert (await device("sync")).code == 0
+    assert (await device.inside("sync")).code == 0
     jar = aiohttp.CookieJar(unsafe=True)
     async with pages(device) as url, aiohttp.ClientSession(cookie_jar=jar) as browser:
         async with browser.get(url) as answer:

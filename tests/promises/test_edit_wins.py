@@ -17,7 +17,7 @@ from heapsyncd.model import ChangePage, Push, PushResult
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.status import cached_status
-from heapsyncd.sync.pull import pull, receive
+from heapsyncd.sync.pull import follow, receive
 from heapsyncd.sync.pull.absorb import Incoming
 from tests.server.rig import with_map
 from tests.sync.proxy import Proxy, before, dropped
@@ -285,15 +285,14 @@ class Crossing:
             return await self._push(backend, heap_id, updates)
 
         patch.setattr(HeaperBackend, "push", push)
-        patch.setattr(pull, "receive", self._after_the_answer)
+        patch.setattr(follow, "receive", self._after_the_answer)
 
-    async def _after_the_answer(self, heap: HeapContext, items: Sequence[Incoming]) -> None:
+    async def _after_the_answer(self, heap: HeapContext, items: Sequence[Incoming]) -> bool:
         if heap.disk.root != self._device.root:
-            await self._receive(heap, items)
-            return
+            return await self._receive(heap, items)
         if self.is_late and not self._is_crossed:
             self._held.extend(items)
-            return
+            return False
         if self._is_crossed and not self.is_heard.is_set():
             if not self.is_on_its_way:
                 await until(lambda: not heap.index.unsent, "the edit is acknowledged")
@@ -302,11 +301,12 @@ class Crossing:
                 await asyncio.Event().wait()
             items = self._held = [*self._held, *items]
             if self.is_in_one_burst and not self._echoes(heap, items):
-                return
+                return False
         self.echoes += self._echoes(heap, items)
-        await self._receive(heap, items)
+        changed = await self._receive(heap, items)
         if self._is_crossed:
             self.is_heard.set()
+        return changed
 
     def _echoes(self, heap: HeapContext, items: Sequence[Incoming]) -> int:
         return sum(receive._is_echo(heap, item) for item in items)

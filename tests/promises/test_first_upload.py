@@ -12,16 +12,17 @@ import pytest
 from heapsyncd import processes
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.document.replica import Replica
+from heapsyncd.folder.snapshot import Entry
 from heapsyncd.ids import BlockId
 from heapsyncd.model import BlockRow
 from heapsyncd.processes import Processes
 from heapsyncd.sync import publish
 from heapsyncd.sync.edits.new_texts import BATCH, NewTexts
 from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.pull import pull as pull_module
-from heapsyncd.sync.pull import receive
+from heapsyncd.sync.pull import follow, receive
 from heapsyncd.sync.push import push
 from heapsyncd.sync.runtime import heap, open_heap
+from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.tree import Atom
 from heapsyncd.wire.feed import Feed
 from heapsyncd.wire.live import LiveLink
@@ -173,8 +174,8 @@ async def test_more_notes_than_are_followed_are_not_opened_in_turn(
 
     monkeypatch.setattr(LiveLink, "queue", queue)
     monkeypatch.setattr(heap, "FOLLOWED", {"all": limit})
-    monkeypatch.setattr(pull_module, "CHOSEN_AGAIN_S", 0.0)
-    monkeypatch.setattr(pull_module, "PULL_BLOCKS", 5)
+    monkeypatch.setattr(follow, "CHOSEN_AGAIN_S", 0.0)
+    monkeypatch.setattr(follow, "MANY_COMING", 5)
     monkeypatch.setattr(push, "BATCH", 5)
     device = world.device()
     write_notes(device)
@@ -221,6 +222,11 @@ async def test_a_text_that_is_saved_before_its_turn(
     assert (await mentioned(world, titles[name(0)]))[0] == titles[name(MANY - 1)]
     assert await world.text(titles[name(MANY - 2)]) == "copy"
     assert len(titles) == MANY
+
+
+def with_ids(device: Device) -> set[str]:
+    """Return the titles of the notes that are made: their ids are in their files."""
+    return {p.stem for p in device.root.glob("*.md") if p.read_text().startswith("---")}
 
 
 def replaced(device: Device, title: str, text: str) -> None:
@@ -315,7 +321,7 @@ async def test_links_survive_a_rename_after_a_kill_between_batches(
         at_each_batch(turn)
         with pytest.raises(BaseExceptionGroup):
             await device.once()
-        stored = {p.stem for p in device.root.glob("*.md") if p.read_text().startswith("---")}
+        stored = with_ids(device)
         linking = next(
             k
             for k in range(MANY)
@@ -329,6 +335,50 @@ async def test_links_survive_a_rename_after_a_kill_between_batches(
     assert len(titles) == MANY
     assert await mentioned(world, titles[name(linking)]) == [titles["Renamed"]]
     assert "[[Renamed]]" in device.notes()[f"{name(linking)}.md"]
+
+
+async def test_links_survive_kills_before_a_file_that_is_still_written(
+    world: World, monkeypatch: pytest.MonkeyPatch, at_each_batch: Callable[[Turn], None]
+) -> None:
+    """A file that is not settled at the next start still becomes the note that links mean: it
+    waits while the others are made, also if the process is killed once more meanwhile.
+    """
+
+    class Killed(BaseException):
+        pass
+
+    async def turn(batch: int, paths: Sequence[str]) -> None:
+        if batch in {2, 3}:
+            raise Killed
+
+    device = world.device()
+    write_notes(device)
+    with monkeypatch.context() as patch:
+        real = NewTexts.of
+        at_each_batch(turn)
+        with pytest.raises(BaseExceptionGroup):
+            await device.once()
+        stored = with_ids(device)
+        linking = next(k for k in range(MANY) if name(k) in stored and name(k + 1) not in stored)
+        late = device.root / f"{name(linking + 1)}.md"
+        text = late.read_text()
+        with monkeypatch.context() as shut:
+            judged = Debounce._is_settled
+
+            def is_settled(self: Debounce, entry: Entry, *arguments: Any) -> bool:
+                return entry.path != late.name and judged(self, entry, *arguments)
+
+            shut.setattr(Debounce, "_is_settled", is_settled)
+            with pytest.raises(BaseExceptionGroup):
+                await device.once()
+            patch.setattr(NewTexts, "of", real)
+            async with device.running():
+                await until(lambda: len(with_ids(device)) == MANY - 1, "the others are made")
+        assert late.read_text() == text
+        await device.synced()
+    titles = await world.titles()
+    assert len(titles) == MANY
+    assert await mentioned(world, titles[name(linking)]) == [titles[name(linking + 1)]]
 
 
 @pytest.fixture

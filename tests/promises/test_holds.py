@@ -585,6 +585,67 @@ async def test_what_could_not_be_brought_back_is_tried_again(
     assert contents(device.root) == before
 
 
+async def test_undo_brings_back_all_that_was_deleted_at_one_path(world: World) -> None:
+    """A note, and another one that was made there afterwards and deleted too."""
+    blocks = await many(world, 16)
+    device = world.device()
+    await device.synced()
+    (device.root / "N00.md").unlink()
+    await device.synced()
+    (device.root / "N00.md").write_text("another\n")
+    await device.synced()
+    blocks.append((await world.titles())["N00"])
+    (device.root / "N00.md").unlink()
+    await device.synced()
+    assert await trashed(world, blocks) == 2
+    for k in range(1, 14):
+        (device.root / f"N{k:02}.md").unlink()
+    assert (await device.once()).exit_code == 1
+    await decide(device, "undo")
+    await device.synced()
+    await device.synced()
+    assert await trashed(world, blocks) == 0
+    assert sorted(device.notes().values())[:2] == ["another\n", "text *0*\n"]
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+async def test_undone_while_a_confirmation_is_carried_out(
+    world: World, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    """Who thinks better of it gets everything back, however far it was."""
+    blocks = await many(world, 16)
+    device = world.device()
+    await device.synced()
+    (device.root / "N15.assets").mkdir()
+    (device.root / "N15.assets" / "a.bin").write_bytes(b"\0\1" * 999)
+    await device.synced()
+    before, real = contents(device.root), carry_out._remove_files
+    if side == "here":
+        (device.root / "N15.assets" / "a.bin").unlink()
+    for block in blocks[:12]:
+        if side == "here":
+            (device.root / device_path(device, block)).unlink()
+        else:
+            await world.change(block, deleted_at_ms=THEN_MS)
+    decided: list[Any] = []
+
+    async def removed(*arguments: Any) -> None:
+        await real(*arguments)
+        if not decided:
+            assert device.report.commands is not None
+            decided.extend(await device.report.commands.deletions("undo"))
+
+    monkeypatch.setattr(carry_out, "_remove_files", removed)
+    async with device.running():
+        await until(lambda: held(device) == (13 if side == "here" else 12), "held")
+        assert device.report.commands is not None
+        await device.report.commands.deletions("confirm")
+        await until(lambda: bool(decided) and not held(device), "carried out")
+        await until(lambda: contents(device.root) == before, "all is back")
+        await device.in_sync()
+    assert await trashed(world, blocks) == 0
+
+
 # ---- no torn tree ------------------------------------------------------------------------------
 
 

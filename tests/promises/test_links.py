@@ -4,20 +4,23 @@ keeps its meaning, and no text of it is doubled.
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.folder.disk import HeapFolder
+from heapsyncd.folder.watch import Hint, watch
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.sync.heap.timing import Timing
 from heapsyncd.sync.merge.link_meanings import mentions
+from heapsyncd.sync.runtime import heap
 from tests.sync import proxy as proxies
 from tests.sync.rig import Device, World, until
 
@@ -572,6 +575,34 @@ async def test_linked_at_the_same_time(world: World, made: str) -> None:
     assert meant in await links_of(world, plan)
     assert one.notes() == two.notes()
     assert f"[[{name}]]" in one.notes()["Trips/Plan.md"]
+
+
+async def test_linked_before_its_file_is_noticed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text is read on the word of an earlier change of its file, and links to a file whose own
+    change was not reported yet: the disk is looked at before the link becomes plain text.
+    """
+    one, _ = await linked(world)
+    car, plan = one.id_of("Car.md"), one.id_of("Trips/Plan.md")
+
+    async def watched(*arguments: Any) -> AsyncIterator[Hint]:
+        async for hint in watch(*arguments):
+            yield replace(hint, paths=hint.paths - {"Car.md", "Auto.md"})
+
+    async def is_read() -> bool:
+        return "again" in await world.text(plan)
+
+    monkeypatch.setattr(heap, "watch", watched)
+    async with one.running():
+        await one.in_sync()
+        (one.root / "Car.md").rename(one.root / "Auto.md")
+        path = one.root / "Trips" / "Plan.md"
+        _over(path, path.read_text() + "\nagain [[Auto|her]], and [[nobody]]\n")
+        await until(is_read, "the text is read")
+    await one.synced()
+    assert car in await links_of(world, plan)
+    assert one.notes()["Trips/Plan.md"].endswith("again [[Auto|her]], and [[nobody]]\n")
 
 
 async def test_it_waits_for_no_name_that_never_settles(

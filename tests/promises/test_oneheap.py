@@ -1,6 +1,7 @@
 """A oneheap account as a folder: what a user sees, both ways, and when things go wrong."""
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -9,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from heapsyncd.errors import NotHeaper, SignInRefused
+from heapsyncd.sync.offline.versions import undo_alone
+from heapsyncd.sync.report import UndoRequest
 from tests.oneheap.mirror import Mirror
 from tests.oneheap.service import Oneheap
 from tests.sync.rig import until
@@ -63,6 +66,26 @@ async def test_a_folder_shows_all_kinds_of_items(mirror: Mirror, service: Onehea
     assert mirror.read("Pub.md") == "---\ntype: appointment\nlocation: Rose\n---\nAt 8\n"
     assert mirror.read("me.jpg.md") == "---\ntitle: Me\ntags: [x]\n---\n"
     assert (mirror.root / attached).read_bytes() == b"hello"
+
+
+async def test_undo_deletes_nothing_for_good(mirror: Mirror, service: Oneheap) -> None:
+    """There is no trash: what is new is left and named, and what was deleted comes back."""
+    service.add("note", name="Old", body="old\n")
+    await mirror.synced()
+    since_ms = time.time_ns() // 1_000_000
+    (mirror.root / "New.md").write_text("new\n")
+    (mirror.root / "Fresh").mkdir()
+    (mirror.root / "Fresh/pic.png").write_bytes(b"PNG")
+    (mirror.root / "Old.md").unlink()
+    await mirror.synced()
+    for _ in range(2):
+        done = await undo_alone(mirror.account, mirror.base / "state", UndoRequest(since_ms))
+        left = {one["path"] for one in done if one["action"] == "left"}
+        assert left >= {"New.md", "Fresh", "Fresh/pic.png"}
+        await mirror.synced()
+        names = sorted(str(i["name"]) for i in service.store.items.values())
+        assert names == ["Fresh", "New", "Old", "pic.png"]
+        assert mirror.read("Old.md").endswith("old\n")
 
 
 async def test_everything_goes_both_ways(mirror: Mirror, service: Oneheap, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Backoff
+from heapsyncd.cli.status import render
 from heapsyncd.ids import HeapId
 from heapsyncd.model import ChangePage
 from heapsyncd.sync.heap.timing import Timing
@@ -338,12 +341,12 @@ async def test_shut_out_in_the_midst(
     key = public_key(device.seed)
     async with device.running():
         await device.in_sync()
-        await world.server.disable_account(key)
+        await world.server.refuse(key)
         (device.root / "Note.md").write_text((device.root / "Note.md").read_text() + "\nmore\n")
         await until(lambda: device.report.state == "sign-in needed", "refused")
         assert "accept" in str(device.report.error)
         await until(lambda: device.report.heaps[world.heap].pending_up == 1, "the edit pending")
-        await world.server.disable_account(key, disabled=False)
+        await world.server.accept(key)
         full: list[object] = []
 
         async def counted(request: web.Request, forward: Forward) -> web.StreamResponse:
@@ -361,7 +364,9 @@ async def test_shut_out_in_the_midst(
 async def test_a_server_that_asks_to_slow_down(
     world: World, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
-    """As long as it asked for, seconds or a date, nothing is asked again."""
+    """As long as it asked for, seconds or a date, nothing is asked again; the status says until
+    when, also if only some work of a heap has to wait.
+    """
     wanted = "7" if form == "seconds" else format_datetime(
         datetime.now(UTC) + timedelta(seconds=7), usegmt=True
     )  # fmt: skip
@@ -381,8 +386,33 @@ async def test_a_server_that_asks_to_slow_down(
         proxy.set(status(429, Retry_After=wanted), "/api/sync")
         await until(lambda: proxy.met >= 2, "refused twice")
         assert max(pauses) >= 5
+        now = device.report.snapshot()
+        told_s = now["waits_until_ms"] / 1000 - time.time()
+        assert 0 < told_s <= 7
+        assert any("asks to wait until" in line for line in render(running(now)))
         proxy.set(None)
         await device.in_sync()
+        proxy.set(status(429, Retry_After=wanted), "/api/sync/push")
+        with (device.root / "Note.md").open("a") as note:
+            note.write("more\n")
+
+        def waits() -> bool:
+            account = device.report.snapshot()
+            return account["waits_until_ms"] is None and account["heaps"][0]["waits_until_ms"]
+
+        await until(waits, "only the heap waits")
+        lines = list(render(running(device.report.snapshot())))
+        assert sum("    the server asks to wait until" in line for line in lines) == 1
+        proxy.set(None)
+        await device.in_sync()
+        assert not any(
+            "asks to wait" in line for line in render(running(device.report.snapshot()))
+        )
+
+
+def running(account: dict[str, Any]) -> dict[str, Any]:
+    """What `status` shows of a running daemon with this account."""
+    return {"daemon": "running", "accounts": [account]}
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 3.0])

@@ -106,7 +106,7 @@ async def test_a_source_that_is_spoiled_later(world: World, kind: str) -> None:
     state = (await world.server.document(block)).state()
     body: object = {
         "a number": 5.0,
-        "a text that is too long": Text("x\n" * 200_000),
+        "a text that is too long": Text("x\n" * 600_000),
         "another text": Text("quite another\n"),
     }[kind]
     await world.server.apply(block, spoil(state, body))

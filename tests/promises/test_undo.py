@@ -1,6 +1,7 @@
 """What was done on a device is taken back; what others did since stays."""
 
 import errno
+import shutil
 import time
 from pathlib import Path
 
@@ -108,7 +109,7 @@ async def test_notes_and_names_go_back(world: World) -> None:
         ("Other name.md", "name", "Renamed.md"),
         ("Shared.md", "left", "it is new, and was edited elsewhere since"),
         ("Theirs again.md", "left", "it was renamed elsewhere, too"),
-        ("photo.jpg", "left", "only notes are changed back"),
+        ("photo.jpg", "trash", ""),
     ]
     shown = await undo(device, began, preview=True)
     assert sorted(shown) == sorted([*expected, ("Other name.md", "text", "")])
@@ -122,9 +123,57 @@ async def test_notes_and_names_go_back(world: World) -> None:
         "Theirs again.md": "text\n",
     }
     assert not (root / "New.assets").exists()
-    assert (root / "photo.jpg").exists()
+    assert not (root / "photo.jpg").exists()
     ids = {"Deleted.md": deleted, "Projects/Moved.md": moved, "Renamed.md": renamed}
     assert {path: device.id_of(path) for path in ids} == ids
+    assert {action for _, action, _ in await undo(device, began)} == {"left"}
+
+
+async def test_files_and_folders_go_back(world: World) -> None:
+    """Deleted files, attachments and folders come back with their contents; new files and folders
+    go to the trash. What no trash would keep is left and named.
+    """
+    device, root = world.device(), world.device().root
+    await world.add("Note", "text\n")
+    await device.synced()
+    for path in ("Note.assets/plan.pdf", "Note.assets/kept.pdf", "Old/gone.bin", "edited.bin"):
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(path.encode())
+    await device.synced()
+    began = now_ms()
+    (root / "Note.assets" / "plan.pdf").unlink()
+    shutil.rmtree(root / "Old")
+    for path in ("Note.assets/new.pdf", "New/In/new.bin", "New/note.md", "Full/x.tmp"):
+        (root / path).parent.mkdir(exist_ok=True, parents=True)
+        (root / path).write_bytes(f"the new {path}".encode())
+    (root / "edited.bin").write_bytes(b"another content")
+    await device.synced()
+    attached = "it is new, and no trash keeps attachments; delete it yourself if you want it gone"
+    expected = [
+        ("New", "trash", ""),
+        ("New/In", "trash", ""),
+        ("New/In/new.bin", "trash", ""),
+        ("New/note.md", "trash", ""),
+        ("Note.assets/new.pdf", "left", attached),
+        ("Note.assets/plan.pdf", "back", ""),
+        ("Old", "back", ""),
+        ("Old/gone.bin", "back", ""),
+        ("edited.bin", "left", "earlier contents of files are not kept here"),
+    ]
+    shown = await undo(device, began, preview=True)
+    assert sorted(shown) == [("Full", "trash", ""), *expected]
+    full = ("Full", "left", "it is new, but other things are in it")
+    assert sorted(await undo(device, began)) == [full, *expected]
+    await device.synced()
+    assert {p: data for p, data in files(device).items() if not p.endswith(".md")} == {
+        "Full/x.tmp": b"the new Full/x.tmp",
+        "Note.assets/kept.pdf": b"Note.assets/kept.pdf",
+        "Note.assets/new.pdf": b"the new Note.assets/new.pdf",
+        "Note.assets/plan.pdf": b"Note.assets/plan.pdf",
+        "Old/gone.bin": b"Old/gone.bin",
+        "edited.bin": b"another content",
+    }
+    assert not (root / "New").exists()
     assert {action for _, action, _ in await undo(device, began)} == {"left"}
 
 

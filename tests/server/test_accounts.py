@@ -160,21 +160,21 @@ async def test_accounts_file(tmp_path: Path) -> None:
         assert status == 401
 
 
-async def test_disabled_account(tmp_path: Path) -> None:
-    """A disabled account's tokens and sockets stop at once; enabled again it is back."""
+async def test_a_key_that_is_refused(tmp_path: Path) -> None:
+    """Its tokens and open documents stop at once; accepted again it is back."""
     async with serving(tmp_path) as (server, client):
         await client.sign_in()
         heap = await server.add_heap("H")
         block = await server.add_block(heap)
         async with client.live() as live:
             await live.open(name_of(heap, block))
-            await server.disable_account(client.keys.public)
-            assert await live.closed() == 4401
+            await server.refuse(client.keys.public)
+            assert "unauthorized" in (await live.next(name_of(heap, block), hp.Close)).reason
         assert (await client.ask("POST", "/api/me"))[0] == 401
         assert await verify(client) == 401
         async with client.live() as live:
             assert isinstance(await live.sign_in(name_of(heap, block)), hp.PermissionDenied)
-        await server.disable_account(client.keys.public, disabled=False)
+        await server.accept(client.keys.public)
         assert await verify(client) == 200
 
 

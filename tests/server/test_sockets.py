@@ -10,8 +10,8 @@ from pycrdt import Doc
 
 from heapsyncd.ids import BlockId, HeapId, Token, new_block_id
 from heapsyncd.server import Limits, Server
-from heapsyncd.server.awareness import State, decode, encode
 from heapsyncd.wire import hocuspocus as hp
+from heapsyncd.wire.awareness import State, decode, encode
 from tests.server.rig import (
     Client,
     Keys,

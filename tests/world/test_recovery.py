@@ -12,6 +12,7 @@ import pytest
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import heaps
+from heapsyncd.document.edit import Target
 from heapsyncd.errors import OtherServer, Unreachable
 from heapsyncd.model import ChangePage
 from heapsyncd.server import Server
@@ -502,6 +503,24 @@ async def test_which_copy_is_the_note_while_the_cache_was_lost(
     assert one.device.id_of("Boat.md") == block
     assert word in await game.world.text(block)
     assert sorted(one.notes()) == sorted(["Boat.md", copy])
+
+
+async def test_the_copy_that_is_kept_up_to_date_is_the_note(game: Game, one: Player) -> None:
+    """Where names decide nothing: a mirror wrote news into the original, and not into the copy,
+    which may be the older file.
+    """
+    (block,) = await game.world.blocks()
+    copy = one.read("Boat.md")
+    await edit(game, one)
+    await game.edit_in_app(block, Target(title="Renamed elsewhere"))
+    await one.stop()
+    assert (await one.once()) is not None
+    (one.root / "Renamed elsewhere.md").rename(one.root / "Boat.md")
+    one.save("A copy.md", copy, 0)
+    os.utime(one.root / "A copy.md", (0, 0))
+    shutil.rmtree(one.device.base / "state")
+    await quiet(game)
+    assert one.device.id_of("Renamed elsewhere.md") == block
 
 
 async def test_a_new_note_that_could_not_be_stored(

@@ -6,6 +6,7 @@ unsent here is expressed again on it. A pushed document is read as a file, whose
 item are sent.
 """
 
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +19,7 @@ from heapsyncd.backends.oneheap import contents
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.catalogue import Catalogue, heap_id
 from heapsyncd.backends.oneheap.pushes import carry_out
-from heapsyncd.backends.oneheap.refresh import Seen, refresh
+from heapsyncd.backends.oneheap.refresh import Seen, refresh, unread
 from heapsyncd.backends.oneheap.shapes import encode
 from heapsyncd.cache import remote_items
 from heapsyncd.cache.remote_items import RemoteItem
@@ -55,6 +56,7 @@ ONEHEAP: Final = Dialect(
     content_hashes=False,
     at_root=True,
     live=False,
+    has_trash=False,
     merge_files=merge_files,
 )
 _FEED_ROWS: Final = 1000
@@ -186,6 +188,14 @@ class OneheapBackend:
                 self._is_ready = True
             await refresh(self._account, self._seen)
             self._polled_s = now_s
+
+    async def unread(self, heap_id: HeapId) -> int:  # noqa: ARG002 - the contract's shape
+        """Return how many items the service has otherwise than stored; never poll again."""
+        async with self._account.turn:
+            await self._account.load()
+            await self._account.calls.learn_types()
+            self._is_ready, self._polled_s = True, math.inf
+            return await unread(self._account)
 
     async def pull(self, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         """Return documents from the cache."""

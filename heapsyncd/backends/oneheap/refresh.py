@@ -90,6 +90,34 @@ async def refresh(account: OneheapAccount, seen: Seen) -> None:
     seen.polled_s = min(dates, default=seen.polled_s)
 
 
+async def unread(account: OneheapAccount) -> int:
+    """Return how many items the service has otherwise than they are stored; store nothing.
+
+    The catalogue is not of use afterwards: it has items that no block shows.
+
+    Raises:
+        TryLater, PeerError, SignInRefused: as the calls do.
+    """
+    seen, found, catalogue = Seen(), dict[str, wire.Item](), account.catalogue
+    for archived in (False, True):
+        for listing in account.calls.listings(archived=archived):
+            await _all(account, seen, listing, found, [])
+    gone = await _confirmed(account, _gone(account, seen))
+    ids = [i for i, item in found.items() if is_known(item) and not lacks_text(item)]
+    stored = await account.db.read(lambda tx: remote_items.live_items(tx, account.heap, ids))
+    states = {i: item for i, state in stored.items() if (item := decode(state)) is not None}
+    items = [item_of(found[i], states.get(i)) for i in ids]
+    for item in items:
+        catalogue.put(item)  # all of them first: an item is mirrored if its box is
+    changed = [
+        item
+        for item in items
+        if (catalogue.is_mirrored(item) if item.id not in states else
+            state_of(states[item.id]) != state_of(item))
+    ]  # fmt: skip
+    return len(changed) + len(gone)
+
+
 async def _page(
     account: OneheapAccount, listing: Listing, offset: int, size: int, dates: list[float]
 ) -> tuple[wire.Page, int]:

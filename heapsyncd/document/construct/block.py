@@ -27,7 +27,8 @@ class Maker:
         if step.whole and source is not None:
             return _copied(source[1])
         block = step.new
-        if source is None and step.children is None and fast_blocks.is_simple(block):
+        is_new = source is None and step.children is None
+        if is_new and fast_blocks.is_simple(block, self.clones.is_unmet):
             return fast_blocks.DeferredElem(block, self.vocabulary)
         if block.kind == "opaque":
             return self.clones.block(block)

@@ -119,6 +119,10 @@ class Clones:
             raise InvalidEdit(f"the document has no unknown node {atom.get('digest')}")
         return Elem(STAND_IN, dict(atom.attrs))
 
+    def is_unmet(self, atom: Atom) -> bool:
+        """Tell whether neither body has a node that shows this atom."""
+        return atom not in self._inline()
+
     def by_content(self, items: Sequence[Inline]) -> tuple[Inline, ...]:
         """Return content with unknown nodes named by content alone, as ``show_inline`` does."""
         out: list[Inline] = []

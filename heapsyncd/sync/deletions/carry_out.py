@@ -20,7 +20,7 @@ from heapsyncd.sync.deletions.confirmed import confirmed
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import files_of
 from heapsyncd.sync.edits.fields import edit_fields, restore_folders
-from heapsyncd.sync.heap.state import HeapContext, stamped
+from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import remove_deleted
 
@@ -31,7 +31,7 @@ async def carry_out(heap: HeapContext, rescan: set[str]) -> bool:
     """Carry out the decisions on held deletions; return whether there were any.
 
     The holds are released last: after a kill in between, everything is done again, which changes
-    nothing.
+    nothing. If a person decides otherwise meanwhile, an undo wins over a confirmation.
 
     Args:
         heap: the heap.
@@ -56,6 +56,7 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
     if not decided and not undone:
         return False
     down = [h for h in decided if h.direction == "down"]
+    keys = {e.path: e.key for e in _rows(heap, decided)}
     async with heap.lock:  # one critical section, as in ``holds.vanished``
         up = await _still_gone(heap, [h for h in decided if h.direction == "up"], rescan)
         back = await _to_bring_back(heap, up)
@@ -66,16 +67,26 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
     kept = await _restore_blocks(heap, [h for h in down if h.decision == "undo"])
     restored = await _restore_passed(heap, undone)
 
-    def forget(tx: Tx) -> None:
+    over = [h for h in decided if h not in kept]
+
+    def finish(tx: Tx) -> None:
+        """Store what is done, and what was decided otherwise meanwhile."""
         holds.forget_passed(tx, heap.id, restored)
         standing = {h.direction for h in held if not h.decision}
         for direction in {h.direction for h in decided} - standing:
             holds.forget_recent(tx, heap.id, direction)
-        holds.release(tx, heap.id, kept)
-        holds.add(tx, heap.id, [replace(h, decision=None) for h in kept])
+        now = {(h.direction, h.path): h.decision for h in holds.of_heap(tx, heap.id)}
+        undone_since = [
+            Passed(h.direction, h.path, h.role, h.block_id, keys.get(h.path), now_ms(), undo=True)
+            for h in over
+            if h.decision == "confirm" and now.get((h.direction, h.path)) == "undo"
+        ]
+        holds.let_through(tx, heap.id, undone_since)
+        heap.holds.is_asked = heap.holds.is_asked or bool(undone_since)
+        same = [h for h in kept if now.get((h.direction, h.path)) == h.decision]
+        holds.decide(tx, heap.id, None, same)
 
-    await heap.db.write(forget)
-    await heap.release_holds([h for h in decided if h not in kept])
+    await heap.release_holds(over, finish)
     log.info(
         "held deletions decided",
         heap=heap.report.title,

@@ -14,7 +14,7 @@ import structlog
 from heapsyncd.cache import blocks, history, holds, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.cache.holds import Direction, Hold
+from heapsyncd.cache.holds import Direction, Hold, Passed
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
 from heapsyncd.errors import BlockError, UnreadableFile
@@ -208,7 +208,8 @@ async def _exceeds_limit(
         recent = 0 if standing else holds.recent(tx, heap.id, direction, now - WINDOW_MS)
         if must_hold(count, recent, size, standing=standing):
             return True
-        holds.let_through(tx, heap.id, direction, rows, now)
+        passed = [Passed(direction, e.path, e.role, e.block_id, e.key, now) for e in rows]
+        holds.let_through(tx, heap.id, passed)
         return False
 
     return await heap.db.write(weigh)

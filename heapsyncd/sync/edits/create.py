@@ -1,7 +1,7 @@
 """Create blocks on this device: new notes, and the rows and first updates of all kinds."""
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -118,6 +118,7 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
             # A text of the first batch may link to a note of a later one: after a kill in
             # between, the later file still has to become the block that the link means.
             places = [Reserved(n.head.path, n.state.id, n.head.digest) for n in named]
+            places += await _waiting(heap, reserved, {p.block_id for p in places})
             await heap.db.write(lambda tx: entries.reserve(tx, heap.id, places))
             del places
         del named  # a whole heap may be new: keep only what is left
@@ -135,7 +136,8 @@ async def notes_created(heap: HeapContext, heads: Sequence[Head], texts: NewText
                 heap.wake.publish.set()
                 heap.wake.push.set()
     if reserved or is_long:
-        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, ()))
+        left = await _waiting(heap, reserved)
+        await heap.db.write(lambda tx: entries.reserve(tx, heap.id, left))
 
 
 async def _chosen(
@@ -153,6 +155,19 @@ async def _chosen(
     before = Counter(r.digest for r in gone)
     renamed = {r.digest: r for r in gone if before[r.digest] == texts[r.digest] == 1}
     return found | {h.path: renamed[h.digest] for h in new if h.digest in renamed}
+
+
+async def _waiting(
+    heap: HeapContext, reserved: Sequence[Reserved], taken: Container[BlockId] = ()
+) -> list[Reserved]:
+    """Return the blocks that are still to be made of their files, which cannot be read yet.
+
+    ``taken``: blocks that are made now.
+    """
+    blocks_here, known = heap.index.blocks, heap.index.entries
+    left = [r for r in reserved if r.block_id not in blocks_here and r.path not in known]
+    left = [r for r in left if r.block_id not in taken]
+    return [r for r in left if await heap.disk.stat(r.path) is not None]
 
 
 async def _remember_renamed(heap: HeapContext, chosen: Mapping[str, Reserved]) -> None:

@@ -1,48 +1,59 @@
 """Undo what was done on this device since a time.
 
 Texts are undone by inverse edits: each edit of this device is taken out of the present text by a
-three-way merge, so what others wrote since stays. Names and places go back, notes that were made
-go to the trash, deleted ones come out of it. What cannot be undone is said by name. Every step is
-done as if the user did it by hand, so a kill between two of them leaves an ordinary folder.
+three-way merge, so what others wrote since stays. Names and places go back; notes, files and
+folders that were made go to the trash, deleted ones come out of it, and detached attachments are
+attached again. What cannot be undone is said by name: above all, nothing is removed that no trash
+would keep. Every step is done as if the user did it by hand, so a kill between two of them leaves
+an ordinary folder.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 import structlog
 
-from heapsyncd.cache import blocks, history, renditions
+from heapsyncd.cache import blocks, history
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Version
 from heapsyncd.database import Tx
 from heapsyncd.diff.three import without_edit
 from heapsyncd.errors import BlockError, FolderTrouble, TryLater, UserError
 from heapsyncd.folder.disk import FileBusy, PathChanged
+from heapsyncd.folder.names import safe_name
 from heapsyncd.ids import BlockId
-from heapsyncd.sync.edits.moves import moved, vanished
+from heapsyncd.model import FileEntry
+from heapsyncd.sync.edits.moves import moved
 from heapsyncd.sync.edits.note_saved import notes_saved
 from heapsyncd.sync.edits.restore import restore_trashed, rewrite, text_of, with_present_keys
 from heapsyncd.sync.edits.saved_file import SavedFile
+from heapsyncd.sync.edits.undo_contents import OwnContents, attach_again, own_contents
+from heapsyncd.sync.edits.undo_new import NEWS, to_trash
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.observed import Moved
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, inside
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.layout.placement import unlink
+from heapsyncd.sync.layout.attachments import contents_of
 from heapsyncd.sync.report import UndoRequest
 
 log = structlog.get_logger()
 
 Action = Literal["text", "name", "trash", "back", "left"]
-"""``text``: edits are taken back; ``name``: it is renamed or moved back; ``trash``: a new note is
-deleted; ``back``: a deleted block comes back; ``left``: nothing is done, for a reason.
+"""``text``: edits are taken back; ``name``: it is renamed or moved back; ``trash``: a new block is
+deleted; ``back``: a deleted block or attachment comes back; ``left``: nothing is done, for a
+reason.
 """
 _TEXTS: Final = frozenset({"written", "saved", "stale", "overlap", "kept"})
 """Why versions are kept that were in the file one after the other."""
 _EVERYTHING: Final = 1 << 30
-_NEWS: Final = "it is new, and was edited elsewhere since"
+_FINAL: Final = "it is new, and this server has no trash; delete it yourself if you want it gone"
+_ATTACHED: Final = (
+    "it is new, and no trash keeps attachments; delete it yourself if you want it gone"
+)
+_CONTENT: Final = "earlier contents of files are not kept here"
 _ORDER: Final[Mapping[Action, int]] = {"back": 0, "name": 1, "text": 2, "trash": 3, "left": 4}
 """What has to be done first."""
 
@@ -59,6 +70,8 @@ class _Step:
     """The path that it gets back."""
     reason: str = ""
     """Why it is left."""
+    content: FileEntry | None = None
+    """The attachment that comes back; None: the block itself."""
 
 
 async def undo(heap: HeapContext, wanted: UndoRequest) -> list[dict[str, Any]]:
@@ -72,8 +85,10 @@ async def undo(heap: HeapContext, wanted: UndoRequest) -> list[dict[str, Any]]:
         return []
     await _read_saves(heap, scope)
     done: list[dict[str, Any]] = []
-    for step in await _plan(heap, wanted.since_ms, scope):
-        told = await _tried(heap, step, wanted)
+    steps = await _plan(heap, wanted.since_ms, scope)
+    leaving = {step.block for step in steps if step.action == "trash"}
+    for step in steps:
+        told = await _tried(heap, step, wanted, leaving)
         if told is not None:
             done.append(_told(heap, step, told))
     if not wanted.preview:
@@ -127,9 +142,17 @@ async def _plan(heap: HeapContext, since_ms: int, scope: Sequence[str]) -> list[
     steps: list[_Step] = []
     for block, versions in known.items():
         steps += _steps(heap, block, versions, since_ms, is_new=block in born)
+        if block not in born and heap.index.is_live(block) and heap.dialect.content_hashes:
+            steps += _contents(heap, block, await own_contents(heap, block, since_ms))
     steps += _names(heap, [v for v in recent if v.block_id not in born])
     steps = [s for s in steps if _is_in(s.path, scope) or _is_in(s.to, scope)]
-    return sorted(steps, key=lambda s: (_ORDER[s.action], s.path if s.action != "name" else ""))
+    return sorted(steps, key=_order)
+
+
+def _order(step: _Step) -> tuple[int, int, str]:
+    """Sort steps: renames as they are, and what is in a directory before it goes to the trash."""
+    depth = -step.path.count("/") if step.action == "trash" else 0
+    return _ORDER[step.action], depth, "" if step.action == "name" else step.path
 
 
 def _steps(
@@ -153,12 +176,11 @@ def _steps(
             yield _Step("back", block, last.path or "")
     elif path is None:
         return
-    elif heap.index.kind(block) != "document":
-        if not versions:
-            yield _Step("left", block, path, reason="only notes are changed back")
     elif is_new:
         if any(v.author == "server" for v in recent):
-            yield _Step("left", block, path, reason=_NEWS)
+            yield _Step("left", block, path, reason=NEWS)
+        elif not heap.dialect.has_trash:
+            yield _Step("left", block, path, reason=_FINAL)
         else:
             yield _Step("trash", block, path)
     elif any(v.author == "here" and v.why in _TEXTS for v in recent):
@@ -166,6 +188,26 @@ def _steps(
             yield _Step("left", block, path, reason="its text of that time is not kept any more")
         else:
             yield _Step("text", block, path)
+
+
+def _contents(heap: HeapContext, block: BlockId, own: OwnContents) -> Iterator[_Step]:
+    """Yield what is to be done with a block's contents."""
+    path = heap.index.path_of.get(block)
+    if path is None:
+        return
+    if heap.index.kind(block) != "document":
+        if own.added:
+            yield _Step("left", block, path, reason=_CONTENT)
+        return
+    known, folder = contents_of(heap, block), assets_of(path)
+    replaced = {file.name for file in own.added} & {file.name for file in own.dropped}
+    for file in own.added:
+        at = known[file.key].path if file.key in known else f"{folder}/{safe_name(file.name)}"
+        reason = _CONTENT if file.name in replaced else _ATTACHED
+        yield _Step("left", block, at, reason=reason)
+    for file in own.dropped:
+        if file.name not in replaced:
+            yield _Step("back", block, f"{folder}/{safe_name(file.name)}", content=file)
 
 
 def _names(heap: HeapContext, recent: Sequence[Version]) -> Iterator[_Step]:
@@ -192,10 +234,15 @@ def _is_in(path: str, scope: Sequence[str]) -> bool:
 # ---- the steps --------------------------------------------------------------------------------
 
 
-async def _tried(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[str, Any] | None:
-    """Do a step; return what there is to say of it beside its path and action; None: nothing."""
+async def _tried(
+    heap: HeapContext, step: _Step, wanted: UndoRequest, leaving: Collection[BlockId]
+) -> dict[str, Any] | None:
+    """Do a step; return what there is to say of it beside its path and action; None: nothing.
+
+    ``leaving``: all blocks that go to the trash.
+    """
     try:
-        return await _do(heap, step, wanted)
+        return await _do(heap, step, wanted, leaving)
     except (PathChanged, FileBusy, TryLater):
         return {"action": "left", "reason": "another program is changing it"}
     except FolderTrouble as error:
@@ -204,11 +251,15 @@ async def _tried(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[st
         return {"action": "left", "reason": str(error)}
 
 
-async def _do(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[str, Any] | None:
+async def _do(
+    heap: HeapContext, step: _Step, wanted: UndoRequest, leaving: Collection[BlockId]
+) -> dict[str, Any] | None:
     if step.action == "left":
         return {"reason": step.reason}
     if step.action == "name":
         return await _rename_back(heap, step, preview=wanted.preview)
+    if step.content is not None:
+        return await attach_again(heap, step.block, step.content, preview=wanted.preview)
     if step.action == "back":
         trashed = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
         for one in [t for t in trashed if t.block_id == step.block]:
@@ -218,7 +269,7 @@ async def _do(heap: HeapContext, step: _Step, wanted: UndoRequest) -> dict[str, 
     if entry is None or await heap.disk.stat(entry.path) is None:
         return None
     if step.action == "trash":
-        return await _to_trash(heap, entry, preview=wanted.preview)
+        return await to_trash(heap, entry, leaving, preview=wanted.preview)
     return await _take_back(heap, entry, wanted)
 
 
@@ -287,28 +338,3 @@ async def _rename_back(heap: HeapContext, step: _Step, *, preview: bool) -> dict
     await heap.disk.move(path, step.to)
     await moved(heap, Moved(entry, step.to))
     return {"path": path, "to": step.to}
-
-
-async def _to_trash(heap: HeapContext, entry: EntryRow, *, preview: bool) -> dict[str, Any]:
-    """Delete a note with its attachments, as the user would.
-
-    It stays if that would remove what is nowhere else: the trash has no contents that were never
-    sent, and nobody here has seen an edit that is not in the file yet.
-    """
-
-    def has_news(tx: Tx) -> bool:
-        state, base = blocks.get(tx, entry.block_id), renditions.newest(tx, entry.block_id)
-        if state is None or base is None or base.seq is None:
-            return True
-        return state.stale and blocks.has_received(tx, state.id, base.seq, state.seq)
-
-    async with heap.lock:
-        owned = [entry, *heap.index.below(assets_of(entry.path))]
-        if await heap.db.read(has_news):
-            return {"action": "left", "reason": _NEWS}
-        if any(e.todo == "upload" for e in owned):
-            return {"action": "left", "reason": "it has files that are not on the server yet"}
-        if not preview:
-            await unlink(heap, entry, owned)
-            await vanished(heap, owned)
-    return {}

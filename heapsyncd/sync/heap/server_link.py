@@ -2,9 +2,11 @@
 
 import asyncio
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from heapsyncd.backends.contract import LiveFeed
+from heapsyncd.backoff import Paced
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.recent_acks import RecentAcks
 
@@ -43,9 +45,36 @@ class ServerLink:
     """The live connection, while there is one."""
     follows_all: bool = False
     """Whether every note is followed over it."""
+    followed: Mapping[BlockId, int] = field(default_factory=dict)
+    """The blocks to be open on it, and their versions."""
+    refollow: set[BlockId] = field(default_factory=set)
+    """Blocks that can perhaps be followed now, or no more."""
+    bell: BlockId | None = None
+    """The block over whose document devices tell each other of what is not followed."""
+    ringing: Paced = field(init=False)
+    """Rings it."""
+    poll_took_s: float = 0.0
+    """How long the last poll took."""
     oversized_at_s: float = math.inf
     """When to check for oversized edits again, in monotonic seconds (``oversized``)."""
     oversized_tries: int = 0
+
+    def __post_init__(self) -> None:
+        """Connect the bell with the live connection of the moment."""
+        self.ringing = Paced(self._ring)
+
+    def _ring(self) -> None:
+        if self.live is not None and self.bell is not None:
+            self.live.ring(self.bell)
+
+    def hears_of(self, blocks: Iterable[BlockId]) -> bool:
+        """Return whether the live connection tells every change that others make of blocks."""
+        live = self.live
+        if live is None or not live.connected:
+            return False
+        # What is to be followed and is not open yet was just created here.
+        new = self.follows_all
+        return all(live.is_open(b) or (new and b not in self.followed) for b in blocks)
 
     def lost(self) -> None:
         """Note that the server was lost: its news is not known until it is received again."""

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from heapsyncd.backends.contract import Backend
+from heapsyncd.backoff import Paced
 from heapsyncd.cache import history, holds, pending, problems
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.crash_marks import AtWork
@@ -22,7 +23,7 @@ from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.confirmer import Confirmer
 from heapsyncd.sync.heap.gc_control import collect_everything, give_back
 from heapsyncd.sync.heap.index import Index
-from heapsyncd.sync.heap.limits import RewriteLimit
+from heapsyncd.sync.heap.limits import KEPT_AT_REST, MUCH_WORK, RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
 from heapsyncd.sync.heap.replica_cache import Replicas
@@ -41,10 +42,6 @@ from heapsyncd.sync.report import (
 )
 
 T = TypeVar("T")
-MUCH_WORK: Final = 100
-"""After so many changes, memory is given back."""
-KEPT_AT_REST: Final = 20
-"""So many replicas are kept then: who edits goes on with a note of the last ones."""
 
 
 def now_ms() -> int:
@@ -72,8 +69,14 @@ class Wake:
     pull: asyncio.Event = field(default_factory=asyncio.Event)
     transfer: asyncio.Event = field(default_factory=asyncio.Event)
     follow: asyncio.Event = field(default_factory=asyncio.Event)
+    poll_soon: Paced = field(init=False)
+    """Sets ``pull``, at a time when not all devices do so."""
     scan_all: bool = False
     """Scan the whole folder: some files no longer belong to any block."""
+
+    def __post_init__(self) -> None:
+        """Connect what is asked for with its event."""
+        self.poll_soon = Paced(self.pull.set)
 
 
 @dataclass
@@ -254,6 +257,12 @@ class HeapContext:
         else:
             self.wake.pull.set()
 
+    def refollow(self, blocks: Iterable[BlockId]) -> None:
+        """Have it looked up whether blocks can be followed live."""
+        if self.link.live is not None:
+            self.link.refollow.update(blocks)
+            self.wake.follow.set()
+
     def request_rescan(self) -> None:
         """Have the whole folder scanned: files without a block are found as new ones."""
         self.wake.scan_all = self.report.reading = True
@@ -281,7 +290,7 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
-        self.link.recent_acks.forget()
+        self.link.recent_acks.tidy(time.monotonic())
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
@@ -295,11 +304,19 @@ class HeapContext:
             self.replicas.forget_views()
             await asyncio.to_thread(give_back)
 
-    async def release_holds(self, held: Sequence[Hold]) -> None:
-        """End these holds."""
-        if not held:
+    async def release_holds(
+        self, held: Sequence[Hold], first: Callable[[Tx], None] | None = None
+    ) -> None:
+        """End these holds. ``first``: what to store before, in the same transaction."""
+        if not held and first is None:
             return
-        await self.db.write(lambda tx: holds.release(tx, self.id, held))
+
+        def store(tx: Tx) -> None:
+            if first is not None:
+                first(tx)
+            holds.release(tx, self.id, held)
+
+        await self.db.write(store)
         for hold in held:
             self.holds.remove(hold)
         self.wake.publish.set()
@@ -337,7 +354,7 @@ class HeapContext:
                 history.notices(tx, self.id),
             )
         )
-        self.report.pending = pending_as_dicts(waiting, self.index.path_of)
+        self.report.pending = pending_as_dicts(waiting, self.index.path_of, self.report.folder)
         # Reviews stay reported when only the numbers are counted again, as any task may do.
         self._reviews, self.report.reviews = tuple(reviews), len(reviews)
         self.report.notices = [*self._notices(), *self._reviews]

@@ -9,7 +9,7 @@ from heapsyncd.cache.problems import ProblemRow
 from heapsyncd.model import Problem
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.problems import shown
-from heapsyncd.sync.report import HeapReport, Speed
+from heapsyncd.sync.report import HeapReport, Speed, file_at
 
 
 def count(
@@ -45,6 +45,7 @@ def count(
     report.transfers = [
         {
             "path": e.path,
+            "file": file_at(report.folder, e.path),
             "direction": e.todo,
             "size": e.size,
             "done": moved_bytes.get(e.path, 0),
@@ -54,7 +55,11 @@ def count(
     ]
     report.problems = shown(
         (
-            Problem(index.path_of.get(b, index.blocks[b].title), index.troubled[b])
+            Problem(
+                index.path_of.get(b, index.blocks[b].title),
+                index.troubled[b],
+                has_file=b in index.path_of,
+            )
             for b in sorted(index.troubled)
         ),
         troubles,

@@ -105,6 +105,12 @@ def was_written(planned: Rendition, before: Rendition | None, data: bytes) -> bo
     return _cost(planned.data, data) < _cost(before.data, data)
 
 
+def difference(before: bytes, data: bytes) -> int:
+    """Count the tokens to insert and delete to make one text of another; ignores front matter."""
+    old, new = (frontmatter.split(t.decode("utf-8", "replace"))[1] for t in (before, data))
+    return _cost(old.encode(), new.encode())
+
+
 def is_alike(before: bytes, data: bytes) -> bool:
     """Return whether a text is similar enough to be an edit of another; ignores front matter.
 

@@ -209,18 +209,20 @@ def written_again(
 ) -> Block | None:
     """Return the body with our words that an update removed without its author knowing them.
 
-    None if they came back since, or if the log has these rows no more.
+    None if they came back since, or if the log lacks the update or all of these rows.
 
     Args:
         log: the whole log in order: the number and the update of each row.
-        ours: our rows that the author of the update could not know.
+        ours: our rows that the author of the update could not know. Numbers of another history
+            (the server compacted the document since these were sent) say nothing.
         seq: the number of the update.
 
     Raises:
         UnreadableDocument, InvalidEdit: the edits cannot be merged.
     """
     rows = dict(log)
-    if not ours | {seq} <= rows.keys():
+    ours &= rows.keys()
+    if not ours or seq not in rows:
         return None
     before = [row for row in log if row[0] < seq]
     now = Replica.load([data for n, data in log if n <= seq])

@@ -59,7 +59,7 @@ async def explain(account: Account, state_dir: Path, path: Path) -> dict[str, An
                 local = account.source == "local"
                 facts["text"] = await asyncio.to_thread(_text, log, shown, local) if log else None
                 facts["disk"] = await _disk(HeapFolder(root), inside, entry)
-                whole = {"account": account.name, "folder": str(root), **facts}
+                whole = {"account": account.name, "folder": str(root), "file": str(path), **facts}
                 return {**whole, "rule": rule(whole)}
     return None
 

@@ -24,7 +24,7 @@ async def cached_status(account: Account, state_dir: Path) -> dict[str, Any]:
     Raises:
         FolderTrouble: the cache cannot be read.
     """
-    report = Report(account.name)
+    report = Report(account.name, folder=str(account.folder))
     if cache_path(account, state_dir).exists():
         async with await open_cache(account, state_dir) as db:
             report.heaps, report.in_sync_ms = await db.read(
@@ -79,7 +79,7 @@ def _heaps(tx: Tx, account: Account) -> dict[Any, HeapReport]:
         report.notices = history.notices(tx, row.id)
         report.reviews = len(report.notices)
         report.pending = pending_as_dicts(
-            pending.pending(tx, row.id, PENDING_SHOWN), index.path_of
+            pending.pending(tx, row.id, PENDING_SHOWN), index.path_of, report.folder
         )
         found[row.id] = report
     return found

@@ -1,14 +1,21 @@
-"""Compact update logs: merge acknowledged rows older than every rendition into one."""
+"""Compact update logs: merge acknowledged rows older than every rendition into one.
+
+Rows that others may not have seen keep their numbers: a deletion of their words that is still to
+be answered for names them (``crossed_edits``).
+"""
 
 import asyncio
+import time
+from collections.abc import Collection
 
 import structlog
 
-from heapsyncd.cache import blocks, renditions
+from heapsyncd.cache import blocks, crossings, renditions
 from heapsyncd.database import Database, Tx
 from heapsyncd.document.updates import merge
 from heapsyncd.errors import BlockError
 from heapsyncd.ids import BlockId, HeapId
+from heapsyncd.sync.heap.recent_acks import RecentAcks
 
 log = structlog.get_logger()
 
@@ -16,7 +23,7 @@ MAX_ROWS = 64
 """A log with more rows than this is compacted."""
 
 
-async def compact_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int:
+async def compact_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock, acks: RecentAcks) -> int:
     """Compact long update logs. Returns the number of logs compacted.
 
     Merging keeps every operation, also those that wait for missing ones; encoding a loaded
@@ -26,23 +33,26 @@ async def compact_logs(db: Database, heap_id: HeapId, lock: asyncio.Lock) -> int
         db: the account's cache.
         heap_id: the heap.
         lock: the heap's lock; taken for each log.
+        acks: the rows that were sent lately.
     """
     long = await db.read(lambda tx: blocks.long_logs(tx, heap_id, MAX_ROWS))
     compacted = 0
     for block in long:
         async with lock:
-            compacted += await _compact(db, block)
+            compacted += await _compact(db, block, acks.of(block, time.monotonic()))
     return compacted
 
 
-async def _compact(db: Database, block: BlockId) -> bool:
-    def read(tx: Tx) -> tuple[int | None, list[blocks.LogRow]]:
-        return renditions.oldest_seq(tx, block), blocks.log(tx, block)
+async def _compact(db: Database, block: BlockId, sent: Collection[int]) -> bool:
+    def read(tx: Tx) -> tuple[int | None, list[blocks.LogRow], set[int]]:
+        unseen = {row for one in crossings.of_block(tx, block) for row in one.ours}
+        return renditions.oldest_seq(tx, block), blocks.log(tx, block), unseen
 
-    oldest, rows = await db.read(read)
+    oldest, rows, unseen = await db.read(read)
     old: list[blocks.LogRow] = []
     for row in rows:
-        if row.local or (oldest is not None and row.seq > oldest):
+        is_needed = row.local or row.seq in unseen or row.seq in sent
+        if is_needed or (oldest is not None and row.seq > oldest):
             break
         old.append(row)
     if len(old) < 2:

@@ -26,8 +26,11 @@ from heapsyncd.sync.pull.crossed_edits import remember
 log = structlog.get_logger()
 
 
-async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
-    """Store updates. Updates of unknown blocks are ignored: the delta feed brings these."""
+async def receive(heap: HeapContext, items: Sequence[Incoming]) -> bool:
+    """Store updates; return whether they had anything new.
+
+    Updates of unknown blocks are ignored: the delta feed brings these.
+    """
     stored: list[Absorbed] = []
     new: list[Incoming] = []
     for item in items:
@@ -36,7 +39,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         else:
             new.append(replace(item, unheard=_unheard(heap, item.id)))
     if not new:
-        return
+        return False
     async with heap.lock, heap.link.choosing:
         # What was pushed while we waited was not reported before the update either.
         left = [
@@ -61,6 +64,7 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> None:
         heap.wake.publish.set()
     if any(a.lets_send for a in stored):
         heap.wake.push.set()
+    return bool(stored)
 
 
 def _is_echo(heap: HeapContext, item: Incoming) -> bool:
@@ -82,7 +86,7 @@ def _unheard(heap: HeapContext, block: BlockId) -> frozenset[int]:
     What arrives meanwhile may have been written before the push arrived.
     """
     link = heap.link
-    if link.live is None or not link.follows_all:
+    if link.live is None or not (link.follows_all or link.live.is_open(block)):
         return frozenset()
     return link.recent_acks.unheard(block, time.monotonic())
 
@@ -119,8 +123,8 @@ async def _round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]
             if one.crossed:
                 remember(heap, [one.state.id])
         was_live = one.state.sync_version and one.state.deleted_at_ms is None
-        if one.restart or not was_live:
-            heap.wake.follow.set()
+        if one.restart or not was_live or one.state.id not in heap.link.followed:
+            heap.refollow([one.state.id])
     return absorbed
 
 

@@ -7,7 +7,7 @@ committed.
 import asyncio
 import heapq
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -72,13 +72,15 @@ async def push(heap: HeapContext) -> bool:
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
         results = await _without_moot(heap, results)
         # Note them before the commit: an update received right after it may not include them.
-        _note_acknowledged(heap, batch, {r.id for r in results if r.status == "ok"})
+        accepted = {r.id for r in results if r.status == "ok"}
+        _note_acknowledged(heap, batch, accepted)
         await heap.store(
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
         _report_remarks(heap, results)
-        if refused or any(u.rows[0] == 1 for u in batch):
-            heap.wake.follow.set()  # blocks created here can be followed now
+        # Blocks created here, or restored, can be followed now.
+        heap.refollow(u.state.id for u in batch if u.state.id not in heap.link.followed)
+        _ring(heap, accepted)
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
             # Stop here: repeating the request at once would never end.
@@ -111,6 +113,13 @@ def _note_acknowledged(
     for one in batch:
         if one.state.id in accepted:
             heap.link.recent_acks.acknowledged(one.state.id, one.rows, now_s)
+
+
+def _ring(heap: HeapContext, accepted: Iterable[BlockId]) -> None:
+    """Have other devices poll if they may not follow what was pushed: it is not followed here."""
+    live = heap.link.live
+    if live is not None and not all(live.is_open(block) for block in accepted):
+        heap.link.ringing.ask(apart_s=heap.timing.rung_s, burst=heap.timing.rings)
 
 
 def _report_remarks(heap: HeapContext, results: Sequence[PushResult]) -> None:

@@ -79,6 +79,7 @@ async def mirror_account(
         FolderTrouble: the cache cannot be used.
     """
     self_test()
+    report.folder = str(account.folder)
     gc_control.settle()
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(await open_cache(account, state_dir))
@@ -127,11 +128,14 @@ class AccountMirror:
         self._last_sync = LastSync(db, report, is_told=not once)
         self._opened: list[HeapContext] = []
         self._suspends = SuspendDetector()
+        self._woken = asyncio.Event()
+        """Set when something else than the clocks tells of a suspend."""
         self._tasks: list[asyncio.Task[None]] = []
         self.mirrors: dict[HeapId, HeapMirror] = {}
         self.commands = AccountCommands(
-            account, db, report, self.mirrors, self._listing, self._settle, (stop, self._end)
-        )
+            account, db, report, self.mirrors, self._listing, self._settle, (stop, self._end),
+            self._woken,
+        )  # fmt: skip
 
     async def close(self) -> None:
         """End the passes that are waited for, and release the folders."""
@@ -193,9 +197,11 @@ class AccountMirror:
             await self._last_sync.note(is_in_sync=is_in_sync)
             for mirror in self.mirrors.values() if is_in_sync else ():
                 await mirror.state.rest()
-            await first_of(*events, timeout_s=min(self._timing.beat_s, wait_s))
-            if (slept_s := self._suspends.over()) is not None:
-                log.info("suspend ended", account=self._account.name, slept_s=round(slept_s))
+            await first_of(*events, self._woken, timeout_s=min(self._timing.beat_s, wait_s))
+            slept_s = self._suspends.over()
+            if slept_s is not None or self._woken.is_set():
+                self._woken.clear()
+                log.info("suspend ended", account=self._account.name, slept_s=round(slept_s or 0))
                 for mirror in self.mirrors.values():
                     mirror.state.link.lost()
                 await self._backend.renew()

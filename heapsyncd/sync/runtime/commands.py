@@ -18,7 +18,7 @@ from heapsyncd.sync.edits.undo import undo
 from heapsyncd.sync.heap.paths import inside
 from heapsyncd.sync.layout.heap_folder import belongs_to_no_heap
 from heapsyncd.sync.report import Report, RestoreRequest, UndoRequest, Verdict
-from heapsyncd.sync.runtime.full_pass import Listing, late, moved
+from heapsyncd.sync.runtime.full_pass import Listing, late, moved, until_sent
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.transfers.on_demand import fetch
 
@@ -36,6 +36,7 @@ class AccountCommands:
         settle: waits for the end of a pass, until the loop's time given; returns its verdict, with
             what was sent and received beyond the given counts.
         stops: events that end the mirror.
+        woken: set when the machine was suspended.
     """
 
     account: Account
@@ -45,6 +46,7 @@ class AccountCommands:
     listing: Listing
     settle: Callable[[float | None, Counter[Direction]], Awaitable[Verdict]]
     stops: tuple[asyncio.Event, ...]
+    woken: asyncio.Event
 
     async def deletions(
         self, decision: str | None, paths: Sequence[str] | None = None
@@ -96,6 +98,14 @@ class AccountCommands:
         await self.look_around()
         for mirror in list(self.mirrors.values()):
             await mirror.state.recount()
+
+    async def finish_sending(self) -> None:
+        """Wait until nothing is being written, and everything is sent that can be sent now."""
+        await until_sent(self.mirrors, *self.stops)
+
+    def renew(self) -> None:
+        """Close all connections, poll and send at once: the machine was suspended."""
+        self.woken.set()
 
     async def look_around(self) -> None:
         """Report what is in the account's folder beside its heaps."""

@@ -11,6 +11,7 @@ from heapsyncd.config import Account
 from heapsyncd.errors import HeapsyncdError, SignInRefused, TryLater, Unreachable
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.heap.timing import Timing
+from heapsyncd.sync.push.push import unsent
 from heapsyncd.sync.report import Report, Verdict
 from heapsyncd.sync.runtime.heap import HeapMirror
 
@@ -74,6 +75,23 @@ async def until_settled(
     ended = await _end_of(mirrors, report, timing, *stops, end=end)
     now = moved(mirrors)
     return replace(ended, sent=now["up"] - passed["up"], arrived=now["down"] - passed["down"])
+
+
+async def until_sent(mirrors: Mapping[HeapId, HeapMirror], *stops: asyncio.Event) -> None:
+    """Wait until no heap is writing, and everything is sent that can be sent now."""
+    while not (any(e.is_set() for e in stops) or all(map(_is_sent, list(mirrors.values())))):
+        await first_of(*stops, timeout_s=LOOK_S)
+
+
+def _is_sent(mirror: HeapMirror) -> bool:
+    state = mirror.state
+    is_read = mirror.scanner.idle and not state.report.reading
+    if state.lock.locked() or not (is_read or "folder" in state.report.blockers):
+        return False
+    if any(policy.failures for policy in mirror.policies.values()):
+        return True  # a server that is away is not waited for
+    uploads = (e for e in state.moving() if e.todo == "upload")
+    return not unsent(state) and all(e.path in state.transfers.put_off for e in uploads)
 
 
 def moved(mirrors: Mapping[HeapId, HeapMirror]) -> Counter[Direction]:

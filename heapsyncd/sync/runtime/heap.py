@@ -22,8 +22,9 @@ from heapsyncd.sync.layout.placeholders import update_placeholders
 from heapsyncd.sync.publish import publish, show_newest
 from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
+from heapsyncd.sync.pull.follow import follow
 from heapsyncd.sync.pull.log_compaction import compact_logs
-from heapsyncd.sync.pull.pull import follow, pull
+from heapsyncd.sync.pull.pull import pull
 from heapsyncd.sync.pull.retry_problems import retry_problems
 from heapsyncd.sync.push.oversized import check_oversized
 from heapsyncd.sync.push.push import push, unsent
@@ -35,8 +36,8 @@ from heapsyncd.tasks import TaskGroup
 
 log = structlog.get_logger()
 
-FOLLOWED: Final = {"all": 2000, "recent": 200, "off": 0}
-"""How many notes are followed over the live connection."""
+FOLLOWED: Final = {"all": 10_000, "recent": 200, "off": 0}
+"""How many blocks are followed over the live connection."""
 TURN_S: Final = 10.0
 """A waiting loop reports that it is alive this often."""
 HUNG_S: Final = 100.0
@@ -225,7 +226,8 @@ class HeapMirror:
                 self.scanner.hint((), everything=True)
                 await retry_problems(self.state)
                 await audit_notes(self.state)
-                await compact_logs(self.state.db, self.state.id, self.state.lock)
+                acks = self.state.link.recent_acks
+                await compact_logs(self.state.db, self.state.id, self.state.lock, acks)
                 await self.state.tidy()
             due = self.scanner.next_due_s()
             # Some problems end without a change in the folder (a full disk, for example).
@@ -288,9 +290,10 @@ class HeapMirror:
 
         async def step() -> None:
             nonlocal news
-            at = time.monotonic()
             await check_oversized(self.state)
+            at = time.monotonic()
             news = await poll(self.state)
+            self.state.link.poll_took_s = time.monotonic() - at
             await show_newest(self.state)
             await pull(self.state, everything=not self.first_scan_done)
             news = await write_again(self.state) or news
@@ -320,12 +323,6 @@ class HeapMirror:
                     "receive", self._retry_now, *policy.wake_events(), timeout_s=policy.pause_s()
                 )
 
-    @property
-    def _has_live_link(self) -> bool:
-        """Return whether a live link reports every change of every note."""
-        live = self.state.link.live
-        return live is not None and live.connected and self.state.link.follows_all
-
     async def _until_current(self) -> None:
         """Wait until the server's news is received."""
         if not self.state.link.current.is_set():
@@ -347,7 +344,8 @@ class HeapMirror:
             policy.trying = True  # waiting for the news counts
             # The last poll may be old: poll before each push. A server that never tells of its
             # changes compares versions itself, and a push over a newer one is "stale".
-            if self.state.dialect.live and not self._has_live_link and unsent(self.state):
+            is_told = self.state.link.hears_of(self.state.index.sendable())
+            if self.state.dialect.live and not is_told and unsent(self.state):
                 self.state.link.lost()
             await self._until_current()
             if self.stop.is_set():

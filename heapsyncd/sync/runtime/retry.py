@@ -17,6 +17,7 @@ from heapsyncd.errors import (
     for_people,
 )
 from heapsyncd.sync.heap.state import HeapContext
+from heapsyncd.sync.report import until_ms
 
 Work = Literal["send", "receive", "transfer", "follow"]
 _CONSEQUENCES: Final[Mapping[Work, str]] = {
@@ -72,6 +73,7 @@ class RetryPolicy(Lane):
         self.worked()
         self.since_s = None
         self._heap.report.blockers.pop(self.work, None)
+        self._heap.report.waits.pop(self.work, None)
         if self._proves:
             account = self._heap.account
             account.connected, account.refused, account.error = True, False, None
@@ -84,6 +86,9 @@ class RetryPolicy(Lane):
         self.failed_s = time.monotonic()
         self.since_s = self.since_s or self.failed_s
         self._heap.report.blockers.pop(self.work, None)
+        self._heap.report.waits.pop(self.work, None)
+        if (until := until_ms(error)) is not None:
+            self._heap.report.waits[self.work] = until
         self._heap.link.lost()
         self._heap.link.in_doubt = True
         account = self._heap.account

@@ -32,7 +32,7 @@ from heapsyncd.sync.edits.contents import file_created
 from heapsyncd.sync.edits.create import notes_created
 from heapsyncd.sync.edits.moves import folder_created
 from heapsyncd.sync.edits.new_texts import NewTexts
-from heapsyncd.sync.edits.saved_file import Head, SavedFile, with_line_breaks
+from heapsyncd.sync.edits.saved_file import SavedFile, with_line_breaks
 from heapsyncd.sync.heap.note_links import NoteLinks
 from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
@@ -40,7 +40,7 @@ from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.layout.placement import commit_entries, plan_places
-from heapsyncd.sync.merge.base_selection import is_alike
+from heapsyncd.sync.merge.base_selection import difference, is_alike
 from heapsyncd.sync.merge.note_source import read_source
 from heapsyncd.sync.merge.note_text import shows
 from heapsyncd.sync.pull.delta_feed import insert_trashed
@@ -118,33 +118,71 @@ class Unplaced:
         return [b for n in sorted(names) for b in self._files.get((parent, n), ())]
 
 
-def _by_id(
+def may_be_copy(heap: HeapContext, found: Found) -> bool:
+    """Return whether a new file with the id of a note without a file may be that note's copy.
+
+    The original may be among the new files that cannot be read yet.
+    """
+    block = BlockId(found.front_id or "")
+    return block in heap.index.unplaced and any(_misplaced(heap, found.path, block))
+
+
+def _misplaced(heap: HeapContext, path: str, block: BlockId) -> tuple[bool, bool]:
+    """Return whether a file lacks a known note's title as its name, and whether its folder."""
+    known, name = heap.index.blocks[block], PurePosixPath(path).name.removesuffix(".md")
+    return name != safe_name(known.title), heap.parent_of(path) != known.folder
+
+
+async def _by_id(
     heap: HeapContext,
     found: Sequence[Found],
     copies: Mapping[str, BlockId | None],
-    heads: Mapping[str, Head],
+    texts: NewTexts,
 ) -> dict[str, BlockId]:
     """Match new files to known notes without a file by the id in them; block id by path.
 
-    Of several copies, the one with the note's title wins, then the one in its folder, then the
-    oldest: a copy is younger than its original.
+    Of several copies, the one with the note's title wins, then the one in its folder, then the one
+    that is most like its document (a mirror keeps the original up to date, and not the copy), then
+    the oldest.
     """
-    result: dict[BlockId, str] = {}
-
-    def rank(item: Found) -> tuple[bool, bool, int, int]:
-        known = heap.index.blocks.get(BlockId(item.front_id or ""))
-        name = PurePosixPath(item.path).name.removesuffix(".md")
-        is_named = known is not None and name == safe_name(known.title)
-        is_elsewhere = known is None or heap.parent_of(item.path) != known.folder
-        stat = heads[item.path].stat
-        return not is_named, is_elsewhere, stat.mtime_ns, stat.ctime_ns
-
-    for item in sorted(found, key=rank):
+    index = heap.index
+    candidates: dict[BlockId, list[Found]] = defaultdict(list)
+    for item in found:
         block = BlockId(item.front_id or "")
-        is_free = block not in heap.index.path_of and block not in result
-        if heap.index.kind(block) == "document" and is_free and copies.get(item.path) is None:
-            result[block] = item.path
-    return {path: block for block, path in result.items()}
+        is_free = index.kind(block) == "document" and block not in index.path_of
+        if is_free and copies.get(item.path) is None:
+            candidates[block].append(item)
+
+    result: dict[str, BlockId] = {}
+    for block, items in candidates.items():
+        places = [_misplaced(heap, item.path, block) for item in items]
+        likely = [item for item, place in zip(items, places, strict=True) if place == min(places)]
+        unlike = {likely[0].path: 0}
+        if len(likely) > 1:
+            unlike = await _unlike_document(heap, block, [item.path for item in likely], texts)
+        stats = {item.path: texts.heads[item.path].stat for item in likely}
+        path = min(unlike, key=lambda p: (unlike[p], stats[p].mtime_ns, stats[p].ctime_ns))
+        result[path] = block
+    return result
+
+
+async def _unlike_document(
+    heap: HeapContext, block: BlockId, paths: Sequence[str], texts: NewTexts
+) -> dict[str, int]:
+    """Return how much some files differ from a note's document, by path; all 0 if unknown."""
+    updates = await heap.db.read(lambda tx: [r.data for r in blocks.log(tx, block)])
+
+    def compare(files: Sequence[SavedFile]) -> dict[str, int]:
+        try:
+            with heap.at_work.on(block):
+                view = Replica.load(updates).view()
+                shown = render(view, NoteLinks(heap.index, block, aliases=True)).encode()
+        except BlockError:
+            return {}
+        return {file.path: difference(shown, file.data) for file in files}
+
+    found = await offload(compare, await texts.of(paths))
+    return {path: found.get(path, 0) for path in paths}
 
 
 async def _by_place(
@@ -282,7 +320,7 @@ async def bind_or_create(
     bound: list[str] = []
     if notes:
         await _fetch_from_trash(heap, notes)
-        bound += await _bind(heap, _by_id(heap, notes, copies, texts.heads))
+        bound += await _bind(heap, await _by_id(heap, notes, copies, texts))
         if heap.index.unplaced:
             async with heap.lock:
                 await plan_places(heap)  # links also name notes without a file

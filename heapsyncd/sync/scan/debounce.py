@@ -1,7 +1,7 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -9,6 +9,7 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
+from heapsyncd.folder.names import safe_name
 from heapsyncd.folder.snapshot import Entry
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
@@ -40,6 +41,10 @@ class Debounce:
     _not_before: float = field(default=0.0, init=False)
     _waiting: dict[str, float] = field(default_factory=dict, init=False)
     """Notes that wait for new files they link to, and since when."""
+    _sees_all: bool = field(default=False, init=False)
+    """Whether this scan is of the whole folder."""
+    _found: Container[str] = field(default=(), init=False)
+    """The paths that this scan found."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Scan these paths with everything below them, or the whole folder, in the next scan."""
@@ -90,7 +95,10 @@ class Debounce:
             since = now
         self._seen[entry.path] = (entry.stat, since)
         wait = self.heap.timing.quiet_s
-        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
+        # Written elsewhere and then renamed to here: ctime is later than the last write.
+        moved_here = entry.stat.ctime_ns > entry.stat.mtime_ns
+        is_new = row is None or row.stat is None or row.stat.inode != entry.stat.inode
+        replaced = is_new and (row is not None or moved_here)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _has_shrunk(row.size or 0, entry.stat.size):
@@ -143,18 +151,51 @@ class Debounce:
         keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
         return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
 
-    def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
-        """Return whether a text has to wait for a new file it links to, for ``arrived_s`` at most.
+    async def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
+        """Return whether a text has to wait for a new file it links to.
 
         Until that file is read, the link's name means nothing.
         """
-        keys = coming.keys if self.heap.dialect.mentions else ()
-        named = names_in(saved.data.decode("utf-8", "replace")) if keys else []
-        if not any(link_key(n) in keys and self.heap.index.block_of(n) is None for n in named):
+        is_certain = self._sees_all and not coming.keys
+        if is_certain or not self.heap.dialect.mentions or isinstance(saved.note, UnreadableFile):
             return False
+        named = names_in(saved.note.body)
+        unknown = [n for n in named if self.heap.index.block_of(n) is None]
+        if any(link_key(n) in coming.keys for n in unknown):
+            return self._waits_for_new(saved, coming.due, now)
+        if saved.path in self._waiting or not await self._are_unnoticed(saved.path, unknown):
+            return False
+        self.everything = True  # it may be a known file under a new name
+        return self._waits_for_new(saved, now, now)
+
+    async def _are_unnoticed(self, path: str, names: Iterable[str]) -> bool:
+        """Return whether there is a file of one of these names that no hint was given of yet.
+
+        A text that is read on an earlier hint may link to a file that was made or renamed since.
+
+        Args:
+            path: of the text: a name is looked for beside it, and from the root.
+            names: that no note has.
+        """
+        if self._sees_all:
+            return False  # the folder was just looked at
+        above = PurePosixPath(path).parent
+        safe = [n for n in names if all(part == safe_name(part) for part in n.split("/"))]
+        files = {str(at / f"{n}.md") for n in safe for at in (above, PurePosixPath())}
+        left = [p for p in files if self._may_be_new(p)]
+        return len(await self.heap.disk.missing(left)) < len(left) if left else False
+
+    def _may_be_new(self, path: str) -> bool:
+        heap = self.heap
+        is_noticed = path in self._found or path in self._due or path in heap.index.entries
+        known = is_noticed or heap.problems.at(path)
+        return not known and not heap.layout.ignore.match(path, is_dir=False)
+
+    def _waits_for_new(self, saved: SavedFile, due_s: float, now: float) -> bool:
+        """Return whether a file has to wait for new ones, for ``arrived_s`` at most."""
         if now - self._waiting.setdefault(saved.path, now) > self.heap.timing.arrived_s:
             return False
-        self._due[saved.path] = coming.due
+        self._due[saved.path] = due_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
 

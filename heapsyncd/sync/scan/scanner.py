@@ -34,7 +34,7 @@ from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
 from heapsyncd.sync.merge.base_selection import is_alike
 from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, renamed_unread
+from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, may_be_copy, renamed_unread
 from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
 from heapsyncd.sync.scan.move_detection import recognise
@@ -105,18 +105,17 @@ class Scanner(Debounce):
                     self.hint(paths, everything=everything)
                     return
                 everything = everything or wait_s == 0.0
+            scope = None if everything else paths
+            snapshot = await self.heap.disk.scan(self.heap.layout.ignore, scope)
             if everything:
-                snapshot = await self.heap.disk.scan(self.heap.layout.ignore)
-                scope = None
                 self._due.clear()
-            else:
-                snapshot = await self.heap.disk.scan(self.heap.layout.ignore, paths)
-                scope = paths
         except FolderTrouble:
             self.hint(paths, everything=everything)
             raise
+        self._sees_all, self._found = everything, snapshot.entries
         self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
+        self._found = ()  # a whole heap's paths
         self._waiting = {p: since for p, since in self._waiting.items() if p in self._due}
         self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
 
@@ -139,7 +138,7 @@ class Scanner(Debounce):
         coming = self._coming()
         for some in batches(remaining.read, lambda path: remaining.texts.heads[path].stat.size):
             texts = await remaining.texts.of(some)
-            ready = [s for s in texts if not self._waits_for_names(s, coming, now)]
+            ready = [s for s in texts if not await self._waits_for_names(s, coming, now)]
             await notes_saved(self.heap, ready)
         await self._changed([*changed, *known], now)
         await self._confirm_gone(remaining.gone, now, waiting=remaining.waiting)
@@ -177,7 +176,7 @@ class Scanner(Debounce):
         read, coming = await self._read(notes), self._coming()
         for saved in read:
             row = notes[saved.path]
-            if self._waits_for_names(saved, coming, time.monotonic()):
+            if await self._waits_for_names(saved, coming, time.monotonic()):
                 continue
             if await restore_truncated(self.heap, row, saved, self.began_ns):
                 continue
@@ -309,7 +308,9 @@ class Scanner(Debounce):
                 is_new = entry.path in texts.heads and self._is_new(known, by_inode)
                 if is_new and saved and self._waits_for_news(saved, now):
                     continue
-                waits = is_new and saved and self._waits_for_names(saved, coming, now)
+                waits = is_new and saved and await self._waits_for_names(saved, coming, now)
+                if saved and coming.keys and may_be_copy(self.heap, known):
+                    waits = waits or self._waits_for_new(saved, coming.due, now)
                 (waiting if waits else found).append(known)
         return found, waiting
 

@@ -21,11 +21,12 @@ from heapsyncd.document.replica import Replica
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import HeapId, new_block_id
 from heapsyncd.server import Limits, transfers
-from heapsyncd.server.awareness import LEFT, Budget, Presence, State, decode, encode
+from heapsyncd.server.awareness import Budget, Presence
 from heapsyncd.server.data import Stored
 from heapsyncd.server.large_documents import LargeDocuments, carry_out
 from heapsyncd.server.loaded_documents import Batch
 from heapsyncd.wire import hocuspocus as hp
+from heapsyncd.wire.awareness import LEFT, State, decode, encode
 from tests.bench.measure import watched
 from tests.server.rig import (
     Client,

@@ -317,6 +317,17 @@ def test_words_that_the_deleter_wrote_again_stand_once(most: int) -> None:
     assert count > 5
 
 
+def test_rows_of_a_former_history_say_nothing() -> None:
+    """Words are written again although the document was compacted since others were sent."""
+    log = numbered([*START, edit(START, TYPED), edit(START, LESS)])
+    former = frozenset({7})
+    body = written_again(log, frozenset({2}) | former, 3)
+    assert body is not None
+    assert "TYPED" in body.words()
+    assert written_again(log, former, 3) is None
+    assert written_again(log[:2], frozenset({2}), 3) is None
+
+
 def test_words_on_their_way_stand_once() -> None:
     """The deletion is heard of while the words are being sent: their author leaves them to the
     device that deleted, and writes them later if nobody did.

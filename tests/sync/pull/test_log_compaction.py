@@ -1,16 +1,19 @@
 """Long logs become short without a word lost, and bases stay what they were."""
 
 import asyncio
+import time
 
 import pytest
 
-from heapsyncd.cache import blocks, renditions
+from heapsyncd.cache import blocks, crossings, renditions
+from heapsyncd.cache.crossings import Crossing
 from heapsyncd.cache.schema import SCHEMA
 from heapsyncd.database import Database
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
+from heapsyncd.sync.heap.recent_acks import RecentAcks
 from heapsyncd.sync.pull.log_compaction import MAX_ROWS, compact_logs
 from tests.sync.rig import World
 
@@ -22,7 +25,9 @@ def fingerprint(updates: list[bytes]) -> bytes:
 
 @pytest.mark.slow
 async def test_fold(world: World) -> None:
-    """Folding keeps the document, what is unsent, and the state of every kept rendition."""
+    """Folding keeps the document, what is unsent, the state of every kept rendition, and the rows
+    that others may not have seen.
+    """
     device = world.device()
     block = await world.add("Note", "start\n")
     await device.synced()
@@ -55,7 +60,18 @@ async def test_fold(world: World) -> None:
         await db.write(base)
         before = [r.data for r in await db.read(lambda tx: blocks.log(tx, block))]
         at_base = [r.data for r in await db.read(lambda tx: blocks.log(tx, block, seq))]
-        assert await compact_logs(db, world.heap, asyncio.Lock()) == 1
+        crossing = Crossing(block, 40, frozenset({30, 35}))
+        await db.write(lambda tx: crossings.add(tx, crossing))
+        acks, lock = RecentAcks(), asyncio.Lock()
+        acks.add(block, [20], time.monotonic())
+        for named in (20, 30):  # the words of these rows may have to be written again
+            assert await compact_logs(db, world.heap, lock, acks) == 1
+            kept = await db.read(lambda tx: blocks.log(tx, block))
+            assert [r.seq for r in kept[:2]] == [named - 1, named]
+            assert await db.read(lambda tx: crossings.of_block(tx, block)) == [crossing]
+            acks = RecentAcks()
+        await db.write(lambda tx: crossings.remove(tx, crossing))
+        assert await compact_logs(db, world.heap, lock, acks) == 1
         after = await db.read(lambda tx: blocks.log(tx, block))
         base_after = await db.read(lambda tx: blocks.log(tx, block, seq))
         assert len(after) < len(before) - MAX_ROWS

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from heapsyncd.ids import BlockId
 from heapsyncd.sync import publish
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.pull import absorb as absorbing
-from heapsyncd.sync.pull import pull, receive
+from heapsyncd.sync.pull import follow, pull, receive
 from heapsyncd.sync.pull.absorb import Absorbed, Incoming
 from heapsyncd.sync.push.push import push
 from tests.sync.rig import World, until
@@ -128,15 +129,16 @@ async def test_the_echo_of_our_own_push_costs_nothing(
     looked_at: list[Incoming] = []
     real, real_round = receive.receive, receive._round
 
-    async def noted(heap: HeapContext, items: Sequence[Incoming]) -> None:
+    async def noted(heap: HeapContext, items: Sequence[Incoming]) -> bool:
         heard.extend(items)
-        await real(heap, items)
+        return await real(heap, items)
 
     async def noted_round(heap: HeapContext, items: Sequence[Incoming]) -> list[Absorbed]:
         looked_at.extend(items)
         return await real_round(heap, items)
 
-    monkeypatch.setattr(pull, "receive", noted)
+    device.timing = replace(device.timing, stirred_s=3600.0)
+    monkeypatch.setattr(follow, "receive", noted)
     monkeypatch.setattr(receive, "_round", noted_round)
     async with device.running():
         await device.in_sync()

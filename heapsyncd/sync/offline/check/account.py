@@ -131,8 +131,6 @@ async def connected(
     account: Account, db: Database, offline: str | None
 ) -> AsyncIterator[tuple[Backend | None, str | None]]:
     """Yield the signed-in server, or None and the reason why it is not asked."""
-    if account.kind != "heaper":
-        offline = "a oneheap service has no versions to compare"
     async with AsyncExitStack() as stack:
         backend: Backend | None = None
         if offline is None:

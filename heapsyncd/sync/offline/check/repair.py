@@ -4,6 +4,7 @@ The cache is copied first. Each heap is repaired in one transaction; what is lef
 mirror does: it reads, writes, pulls and merges as always.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +27,28 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import now_ms
 from heapsyncd.sync.heap.traffic import Traffic
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.offline.check.account import connected
-from heapsyncd.sync.offline.check.findings import Checked, Finding
+from heapsyncd.sync.offline.check.account import check, connected
+from heapsyncd.sync.offline.check.findings import Checked, Finding, Step
 
 _OF_FOLDER: Final = frozenset({"mark", "clear"})
 _OF_CACHE: Final = frozenset({"reindex", "rebuild search", "remove rows"})
+
+
+async def check_and_repair(
+    account: Account, state_dir: Path, step: Step, *, offline: str | None
+) -> Checked:
+    """Check an account, repair it, and check it again if anything was repaired.
+
+    No mirror of it runs meanwhile, in this process or another one. Otherwise as ``check``.
+    """
+    found = await check(account, state_dir, step, offline=offline, is_running=False)
+    repaired, copy = await repair(account, state_dir, found, offline=offline)
+    if not repaired:
+        return found
+    after = await check(account, state_dir, step, offline=offline, is_running=False)
+    after.cache, after.heaps = found.cache, after.heaps or found.heaps
+    after.repaired, after.put_aside = repaired, copy
+    return after
 
 
 async def repair(
@@ -58,7 +76,7 @@ async def repair(
     copy = ""
     if not all(f.repair in _OF_FOLDER for f in wanted):
         copy = str(beside(path, "bak"))
-        copy_database(path, Path(copy))
+        await asyncio.to_thread(copy_database, path, Path(copy))
     done: list[Finding] = []
     async with await open_cache(account, state_dir) as db:
         of_cache = [f for f in wanted if f.repair in _OF_CACHE]

@@ -1,7 +1,8 @@
 """Compare the cache with the server: which blocks, in which versions, with which updates.
 
 Reads the whole delta feed and every document; the stored cursor stays as it is. What the cache was
-not told yet is no damage.
+not told yet is no damage. A service without versions is listed, to count what is new there; its
+documents are compared with those that were made of its items.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,13 +41,13 @@ async def check_server(
     Raises:
         HeapsyncdError: the server could not be asked.
     """
+    news = await backend.unread(heap.id)
     changed, gone, cursor_ms = await _feed(heap, backend, 0)
     rows = await heap.db.read(lambda tx: blocks.of_heap(tx, heap.id))
     stored = {s.id: s for s in rows}
     heap_rows = await heap.db.read(heaps.load_all)
     read_to_ms = next((r.cursor_ms for r in heap_rows if r.id == heap.id), 0)
     found: list[Finding] = []
-    news = 0
     for item in changed.values():
         verdict = _compare(item, stored.get(item.id), read_to_ms)
         if verdict is None:

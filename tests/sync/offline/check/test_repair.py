@@ -22,6 +22,8 @@ from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.check.account import check
 from heapsyncd.sync.offline.check.findings import Checked
 from heapsyncd.sync.offline.check.repair import repair
+from tests.oneheap.mirror import Mirror
+from tests.oneheap.service import Oneheap
 from tests.sync.rig import Device, World
 from tests.world.fast import fast
 
@@ -224,6 +226,40 @@ async def test_what_waits_is_no_damage(world: World) -> None:
         "Home: 1 deleted in the folder, not read yet",
         "Home: 1 changes on the server, not received yet",
     ]
+
+
+async def test_a_oneheap_account_is_compared_with_its_service(tmp_path: Path) -> None:
+    """What is new, changed and gone there is counted, and nothing is stored. A damaged document is
+    made anew, and the next pass has it all.
+    """
+    async with Oneheap() as service:
+        device = Mirror.of(service, tmp_path)
+        box = service.add("box", name="Projects")
+        ids = {n: service.add("note", name=n, body=f"{n}\n", boxId=box) for n in ("A", "B", "C")}
+        service.add("file", name="me.jpg", filename="me.jpg", data="aGVsbG8=")
+        await device.synced()
+        before = stored(device)
+        checked = await looked(device)
+        assert [heap.server for heap in checked.heaps] == [None]
+        assert (checked.findings, checked.waiting, stored(device)) == ([], [], before)
+        service.edit(ids["A"], body="A and more\n")
+        service.remove(ids["B"])
+        service.add("note", name="New", body="new\n", boxId=service.add("box", name="Other"))
+        with cache(device) as db:
+            its = "SELECT block_id FROM remote_item WHERE item_id = ?"
+            sql = f"UPDATE log SET data = x'0102ff' WHERE block_id = ({its})"
+            db.execute(sql, (ids["C"],))
+        before = stored(device)
+        checked = await looked(device)
+        assert stored(device) == before
+        assert [finding.path for finding in checked.findings] == ["Projects/C.md"]
+        news = [line for line in checked.waiting if "on the server" in line]
+        assert news == ["j.doe@example.com: 4 changes on the server, not received yet"]
+        assert await mended(device, checked) == ["Projects/C.md"]
+        await device.synced()
+        assert await whats(device) == []
+        assert device.read("Projects/C.md") == "C\n"
+        assert device.read("Projects/A.md") == "A and more\n"
 
 
 async def test_a_broken_cache_is_put_aside_and_made_anew(world: World) -> None:

@@ -1,0 +1,51 @@
+"""Ring other devices over a document that all of them follow, and hear them; pure (PROTOCOL §6).
+
+A server tells the changes of documents that are open, and nobody can open a document that he does
+not know of. So a device that created one says that there is something new. It uses what any
+Hocuspocus server passes on to all followers of a document, an awareness state. The state is sent
+once and never renewed, so that it costs nothing while nothing happens: the server drops it after
+30 s. Nothing depends on it, since whoever does not hear it polls the delta feed anyway.
+"""
+
+import random
+
+from heapsyncd.errors import ProtocolError
+from heapsyncd.wire.awareness import State, decode, encode
+
+_KEY = '{"heapsyncd":'
+_MOST = 1000
+"""The devices whose rings are told apart; of more, those heard first are forgotten."""
+
+
+class Bell:
+    """Our rings on one socket, and those of others."""
+
+    def __init__(self) -> None:
+        # As Yjs chooses its client ids. A server ignores a client whose clock does not grow.
+        self._client = random.getrandbits(32)
+        self._rings = 0
+        self._heard: dict[int, int] = {}
+
+    def ring(self) -> bytes:
+        """Return the awareness update that rings the others once."""
+        self._rings += 1
+        return encode([State(self._client, self._rings, f"{_KEY}{self._rings}}}")])
+
+    def hears(self, update: bytes) -> bool:
+        """Tell whether an awareness update is a ring of another device that was not heard yet.
+
+        Servers repeat states, and send our own back. Those of editors are ignored.
+        """
+        if _KEY.encode() not in update:
+            return False
+        try:
+            states = [s for s in decode(update) if s.json.startswith(_KEY)]
+        except ProtocolError:
+            return False
+        new = [s for s in states if s.clock > self._heard.get(s.client, 0)]
+        for state in new:
+            self._heard.pop(state.client, None)
+            self._heard[state.client] = state.clock
+        while len(self._heard) > _MOST:
+            del self._heard[next(iter(self._heard))]
+        return any(s.client != self._client for s in new)
