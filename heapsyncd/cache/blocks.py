@@ -8,7 +8,8 @@ simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from sys import intern
+from typing import Any, Final
 
 from heapsyncd.cache.holds import WAITING
 from heapsyncd.database import Tx
@@ -55,9 +56,11 @@ class LogRow:
 
 
 def _state(row: Sequence[object]) -> BlockState:
-    values = list(row)
+    values: list[Any] = list(row)
+    # Of each id and kind one string serves the whole index.
+    values[0], values[2] = intern(values[0]), intern(values[2])
     values[11], values[12] = bool(values[11]), bool(values[12])
-    return BlockState(*values)  # type: ignore[arg-type]
+    return BlockState(*values)
 
 
 def get(tx: Tx, block: BlockId) -> BlockState | None:
@@ -84,10 +87,11 @@ def newest(tx: Tx, heap_id: HeapId, limit: int) -> list[BlockState]:
 
 
 def wanted(tx: Tx, heap_id: HeapId) -> list[BlockId]:
-    """Return the blocks to pull, in the order to pull them: folders and tags first."""
+    """Return the blocks to pull, in the order to pull them: folders and tags, then the newest."""
     sql = (
         "SELECT id FROM block WHERE heap_id = ? AND wanted > 0"
-        " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END, id"
+        " ORDER BY CASE kind WHEN 'folder' THEN 0 WHEN 'tag' THEN 1 ELSE 2 END,"
+        " announced_ms DESC, id"
     )
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 

@@ -4,7 +4,8 @@ stamps.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from sys import intern
+from typing import Literal, cast
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
@@ -67,6 +68,8 @@ def _row(
     digest: bytes | None,
     todo: Todo | None,
 ) -> EntryRow:
+    # Of each id and role one string serves the whole index.
+    block, role = BlockId(intern(block)), cast("Role", intern(role))
     if inode is None or size is None:
         return EntryRow(path, block, role, key, None, digest, todo, size)
     stat = Stat(size, mtime_ns or 0, ctime_ns or 0, inode, device or 0)

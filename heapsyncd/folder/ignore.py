@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, Self
 
 from pathspec import GitIgnoreSpec
@@ -154,6 +153,15 @@ NO_RULES = Ignore.parse(None)
 ONLY_PLACEHOLDERS = _OnlyPlaceholders(None)
 """For a scan that finds only placeholders."""
 _DEFAULT_SPEC = _spec(DEFAULTS)
+_BY_DEFAULT: Final = re.compile(
+    # One pattern for all, of names without a directory above: a scan asks for every name. Groups
+    # of the same name may not be in one pattern.
+    "|".join(
+        re.sub(r"\?P<\w+>", "", p.regex.pattern.removeprefix(_LEADING))
+        for p in _DEFAULT_SPEC.patterns
+        if p.regex is not None
+    )
+)
 
 
 def _is_internal(path: str, parts: Sequence[str]) -> bool:
@@ -173,7 +181,6 @@ def _is_pattern(line: str) -> bool:
     return True
 
 
-@lru_cache(maxsize=65536)
 def _is_ignored_by_default(name: str) -> bool:
     # Every default pattern matches a single name, so the result does not depend on the directory.
-    return _DEFAULT_SPEC.match_file(f"{name}/") or _DEFAULT_SPEC.match_file(name)
+    return bool(_BY_DEFAULT.match(f"{name}/") or _BY_DEFAULT.match(name))

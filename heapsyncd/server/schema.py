@@ -103,4 +103,10 @@ CREATE TABLE sessions (                             -- sign-ins; one that is gon
 CREATE INDEX sessions_of_account ON sessions (account_id, expires_s);
 """
 
-SCHEMA: tuple[str, ...] = (_FIRST, _SESSIONS)
+_LISTING = """
+-- For pages of a heap's live blocks by id: without it, each page sorts and reads all of them.
+CREATE INDEX blocks_live ON blocks (heap_id, id, type)
+  WHERE deleted_at IS NULL AND permanent_at IS NULL;
+"""
+
+SCHEMA: tuple[str, ...] = (_FIRST, _SESSIONS, _LISTING)

@@ -8,7 +8,9 @@ changed since the plan was made is left alone and read first.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from heapsyncd.cache import blocks, renditions
@@ -17,7 +19,9 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
-from heapsyncd.errors import BlockError
+from heapsyncd.errors import BlockError, FolderTrouble
+from heapsyncd.folder.ignore import IGNORE_FILE
+from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.model import Fields, Source, StoredSource
@@ -48,12 +52,43 @@ from heapsyncd.sync.merge.note_text import (
     shown_files,
     shows,
 )
+from heapsyncd.sync.pull.pull import pull
 from heapsyncd.tree import Block
 
 BATCH = 200
+FIRST = 50
+"""So many notes are written before a first mirror receives the rest."""
 
 
-async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = False) -> bool:
+async def show_newest(heap: HeapContext) -> None:
+    """Begin a first mirror with its newest notes: whoever waits sees them within a second.
+
+    Only in an empty folder, where no file can be one of theirs. A note is left to the rest if
+    another block has its title: which of them gets the plain name is known when all are here.
+    """
+    if heap.link.was_current or heap.index.entries:
+        return
+    try:
+        files = await heap.disk.scan(heap.layout.ignore)
+        has_rules = await heap.disk.stat(IGNORE_FILE) is not None
+    except FolderTrouble:  # whoever scans it reports that
+        return
+    if files.entries or has_rules:
+        return
+    await pull(heap, everything=True, newest=FIRST)
+    keys = {b.id: collision_key(b.title) for b in heap.index.placed()}
+    uses = Counter(keys.values())
+    with suppress(FolderTrouble):  # the rest meets it, too
+        await publish(heap, set(), among={b for b, key in keys.items() if uses[key] == 1})
+
+
+async def publish(
+    heap: HeapContext,
+    rescan: set[str],
+    *,
+    everything: bool = False,
+    among: Container[BlockId] | None = None,
+) -> bool:
     """Make the folder show every stale block; return whether anything was done.
 
     Takes the heap's lock for each batch.
@@ -62,6 +97,7 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
         heap: the heap.
         rescan: receives the paths whose files changed meanwhile: they have to be read first.
         everything: report the progress: this is the first mirror.
+        among: leave all other blocks stale; None: there are no others.
     """
     total = len(heap.index.stale)
     tried, left, done = set[BlockId](), list[BlockId](), 0
@@ -87,7 +123,9 @@ async def publish(heap: HeapContext, rescan: set[str], *, everything: bool = Fal
             states = [
                 s
                 for s in fresh
-                if heap.index.path_of.get(s.id) not in rescan and not waits(heap, s)
+                if heap.index.path_of.get(s.id) not in rescan
+                and not waits(heap, s)
+                and (among is None or s.id in among)
             ]
             await _publish_batch(heap, states, rescan)
         done += len(states)

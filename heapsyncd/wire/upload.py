@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from heapsyncd.errors import ProtocolError, RequestRefused
+from heapsyncd.errors import ProtocolError, RequestRefused, leaf_errors
 from heapsyncd.model import FileEntry
+from heapsyncd.tasks import TaskGroup
 from heapsyncd.wire.heaper import UploadState, missing_chunks
 from heapsyncd.wire.values import UploadSource
 
@@ -19,6 +20,8 @@ SMALL_BYTES = 64 << 10
 """The least chunk size when there are more than ``FEW_CHUNKS``. There are never more than
 ``MOST_CHUNKS`` (a terabyte at the usual size), because each is a request, and a value in memory.
 """
+CHUNKS_AT_ONCE = 2
+"""While the server brings one chunk to its disk, the next is on its way."""
 _ROUNDS = 4
 """How often a server may refuse to complete before the upload fails for now."""
 
@@ -130,11 +133,23 @@ async def _send(
     total_bytes = sum(chunk.length for chunk in chunks)
     to_send = [chunks[index] for index in sorted(lacking)]
     done_bytes = total_bytes - sum(chunk.length for chunk in to_send)
-    for chunk in to_send:
-        if progress is not None:
-            progress(done_bytes, total_bytes)
-        await calls.chunk(chunk)
-        done_bytes += chunk.length
+    left = iter(to_send)
+
+    async def send() -> None:
+        nonlocal done_bytes
+        for chunk in left:  # shared, so that each chunk is sent by one of the tasks
+            if progress is not None:
+                progress(done_bytes, total_bytes)
+            await calls.chunk(chunk)
+            done_bytes += chunk.length
+
+    try:
+        async with TaskGroup() as group:
+            for _ in range(CHUNKS_AT_ONCE):
+                group.create_task(send())
+    except BaseExceptionGroup as errors:
+        # Callers expect the error itself; it ended the other chunk, too.
+        raise leaf_errors(errors)[0] from None
 
 
 def _finished(source: UploadSource, progress: Callable[[int, int], None] | None) -> FileEntry:

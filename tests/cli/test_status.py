@@ -34,6 +34,15 @@ def test_a_transfer_has_size_share_and_speed() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("followed", "said"), [(0, ""), (2, ""), (3, ""), (1, ", the newest 1 followed live")]
+)
+def test_how_many_notes_are_followed(followed: int, said: str) -> None:
+    """It is said if it is only a part of them: the rest of what an app changes comes later."""
+    lines = list(render(status(heap={"followed": followed, "pending_up": 1})))
+    assert lines[1] == f"  Home: 2 notes{said}, 1 to send  (/h)"
+
+
 NOW = 1_700_000_000_000
 
 

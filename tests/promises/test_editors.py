@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,21 @@ async def test_a_save_is_one_edit(world: World, how: str) -> None:
     assert await edits(device, block) == before + 1
     assert await world.blocks() == known
     assert device.id_of("Note.md") == block
+
+
+async def test_a_new_note_that_was_moved_here_is_read_at_once(world: World) -> None:
+    """It was written elsewhere, so nobody waits for it to be quiet."""
+    device = world.device()
+    device.timing = replace(device.timing, quiet_s=3600.0)
+    elsewhere = world.base / "elsewhere"
+    elsewhere.write_text("new\n", "utf-8")
+    just_now_ns = time.time_ns() - 100_000_000
+    os.utime(elsewhere, ns=(just_now_ns, just_now_ns))
+    async with device.running():
+        await device.in_sync()
+        elsewhere.rename(device.root / "New.md")
+
+        async def is_there() -> bool:
+            return "New" in await world.titles()
+
+        await until(is_there, "the note on the server")

@@ -175,7 +175,6 @@ async def test_more_notes_than_are_followed_are_not_opened_in_turn(
     monkeypatch.setattr(LiveLink, "queue", queue)
     monkeypatch.setattr(heap, "FOLLOWED", {"all": limit})
     monkeypatch.setattr(follow, "CHOSEN_AGAIN_S", 0.0)
-    monkeypatch.setattr(follow, "MANY_COMING", 5)
     monkeypatch.setattr(push, "BATCH", 5)
     device = world.device()
     write_notes(device)
@@ -187,7 +186,6 @@ async def test_more_notes_than_are_followed_are_not_opened_in_turn(
             return sum(world.server.followers(b) > 0 for b in blocks)
 
         await until(lambda: followed() == limit, "the newest are followed")
-    print("OPENED", len(opened))
     assert len(opened) < MANY // 2
 
 

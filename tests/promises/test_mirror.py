@@ -1,13 +1,16 @@
 """A heap becomes a folder, and the folder's edits become the heap: the whole line, both ways."""
 
+import asyncio
 import dataclasses
 import os
 import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from heapsyncd.cache import blocks
 from heapsyncd.document.edit import Target, express
@@ -17,8 +20,10 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import PullAnswer, PullAsk
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap import state
 from heapsyncd.sync.offline.status import cached_status
-from tests.sync.rig import Device, World, until
+from tests.sync.proxy import Forward, before
+from tests.sync.rig import Device, World, ids, until
 
 
 def stamps(root: Path) -> dict[str, tuple[int, int]]:
@@ -49,6 +54,68 @@ async def test_first_mirror(world: World) -> None:
     text = (device.root / "Projects" / "Boat.md").read_text("utf-8")
     assert text == f"---\nid: {boat}\ntags: [Research]\n---\n# A boat\n\nIt *floats*.\n"
     assert (device.root / ".heapsyncd").is_file()
+
+
+async def test_the_newest_notes_come_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are there, and can be edited, while the rest is on its way; nothing is named otherwise
+    for it.
+    """
+    monkeypatch.setattr("heapsyncd.sync.publish.FIRST", 3)
+    folder = await world.add_named("folder", "Projects")
+    twins = [await world.add("Twin", "one"), await world.add("Twin", "two")]
+    old = await world.add("Old", "old text", add_tags=frozenset({folder}))
+    await world.add("Newest", f"see [[{old}]]\n", add_tags=frozenset({folder}))
+    await world.change(twins[1], body="three")
+    held = asyncio.Event()
+
+    async def fault(_request: web.Request, forward: Forward) -> web.StreamResponse:
+        if proxy.met > 1:
+            await held.wait()
+        return await forward()
+
+    device = world.device(live="off")
+    async with before(world.server.url) as proxy:
+        proxy.set(fault, "/api/sync/pull")
+        device.server = proxy  # type: ignore[assignment]
+        mirroring = asyncio.create_task(device.synced())
+        newest = device.root / "Projects" / "Newest.md"
+        await until(newest.exists, "the newest note")
+        await until(lambda: proxy.met > 1, "the rest is asked for")
+        assert set(device.notes()) == {"Projects/Newest.md", "Projects/Old.md"}
+        replace(newest, "see", "typed: see")
+        (device.root / "Mine.md").write_text("mine\n")
+        held.set()
+        await mirroring
+    assert device.notes() == {
+        "Mine.md": "mine\n",
+        "Projects/Newest.md": "typed: see [[Old]]\n",
+        "Projects/Old.md": "old text\n",
+        "Twin (2).md": "three\n",
+        "Twin.md": "one\n",
+    }
+    assert ids(device)["Twin.md"] == min(twins)
+    assert (await world.text(device.id_of("Projects/Newest.md"))).startswith("typed: see")
+    assert set(await world.titles()) == {"Mine", "Newest", "Old", "Twin"}
+
+
+async def test_memory_is_given_back_after_much_work(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once all is in sync, few documents stay loaded, and the system gets back what was freed."""
+    given = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(state, "MUCH_WORK", 4)
+    monkeypatch.setattr(state, "KEPT_AT_REST", 1)
+    monkeypatch.setattr(state, "give_back", lambda: loop.call_soon_threadsafe(given.set))
+    for k in range(4):
+        await world.add(f"Note {k}", "text\n")
+    device = world.device(live="off")
+    async with device.running():
+        async with asyncio.timeout(30):
+            await given.wait()
+        commands: Any = device.report.commands
+        (mirror,) = commands.mirrors.values()
+        assert len(mirror.state.replicas._held) == 1
 
 
 async def test_up(world: World) -> None:

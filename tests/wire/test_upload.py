@@ -1,5 +1,6 @@
 """Uploads: only what is missing is sent, whatever the server forgets."""
 
+import asyncio
 import hashlib
 from dataclasses import dataclass, field
 
@@ -78,6 +79,25 @@ class Server:
         self.done = b"".join(self.chunks[i] for i in range(total))
 
 
+@dataclass
+class Slow(Server):
+    """Takes chunks in pairs: each waits for the next, but for the last of an odd number."""
+
+    pair: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(2))
+    under_way: int = 0
+    most: int = 0
+
+    async def chunk(self, chunk: Chunk) -> None:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            if chunk.index < len(self.source.data) // self.chunk_size - 1:
+                await self.pair.wait()
+            await super().chunk(chunk)
+        finally:
+            self.under_way -= 1
+
+
 @given(
     data=st.binary(max_size=120),
     chunk_size=st.integers(1, 50),
@@ -104,6 +124,27 @@ async def test_content_the_server_has_costs_one_call() -> None:
     seen: list[tuple[int, int]] = []
     await upload(server, source, lambda done, total: seen.append((done, total)))
     assert (server.inits, server.sent, source.reads, seen) == (1, [], [], [(30, 30)])
+
+
+async def test_a_chunk_is_sent_while_the_server_keeps_another() -> None:
+    """Two are on their way at once, never more, and the content is whole."""
+    server = Slow(Source(b"0123456789" * 7))
+    seen: list[tuple[int, int]] = []
+    async with asyncio.timeout(10):
+        await upload(server, server.source, lambda done, total: seen.append((done, total)))
+    assert server.most == 2
+    assert server.done == server.source.data
+    assert seen == sorted(seen)
+
+
+async def test_an_error_ends_both_chunks() -> None:
+    """The caller gets the error itself."""
+    server = Slow(Source(b"0123456789" * 5, torn_at=20))
+    with pytest.raises(FileChanged):
+        async with asyncio.timeout(10):
+            await upload(server, server.source)
+    assert server.under_way == 0
+    assert len(server.chunks) < 5
 
 
 async def test_chunks_the_server_lost_are_sent_again() -> None:

@@ -55,6 +55,13 @@ def settle() -> None:
     _spared = True
 
 
+def give_back() -> None:
+    """Give memory that was freed back to the system; takes some milliseconds, best in a thread."""
+    # Of no other C library, which have no such function.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @contextmanager
 def no_collection() -> Iterator[None]:
     """Collect no cycles while the block runs. Use it on the loop's thread only.

@@ -17,6 +17,7 @@ from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId, HeapId, is_ulid
 from heapsyncd.markdown.frontmatter import Front
 from heapsyncd.model import HEAPER, BlockKind, Dialect, Stat
+from heapsyncd.sync.heap.groups import Groups
 from heapsyncd.sync.heap.path_tree import PathTree
 from heapsyncd.sync.heap.paths import PARKING_PREFIX, last_part, link_path
 
@@ -85,8 +86,8 @@ class Index:
         """The titles blocks had when they got their present paths, if they have others now."""
         self.tree = PathTree()  # of all entries
         self._planned: dict[BlockId, str] = {}
-        self._by_stem: dict[str, set[BlockId]] = defaultdict(set)
-        self._by_path: dict[str, set[tuple[str, BlockId]]] = defaultdict(set)
+        self._by_stem = Groups[BlockId]()
+        self._by_path = Groups[tuple[str, BlockId]]()
         self._tags: dict[str, set[BlockId]] = defaultdict(set)
         """The live tag blocks, by title."""
         self._public_ids: dict[BlockId, str] = {}
@@ -252,13 +253,13 @@ class Index:
 
     def _name(self, block: BlockId, path: str) -> None:
         name = link_path(path)
-        self._by_path[collision_key(name)].add((path, block))
-        self._by_stem[collision_key(last_part(name))].add(block)
+        self._by_path.add(collision_key(name), (path, block))
+        self._by_stem.add(collision_key(last_part(name)), block)
 
     def _unname(self, block: BlockId, path: str) -> None:
         name = link_path(path)
-        self._by_path[collision_key(name)].discard((path, block))
-        self._by_stem[collision_key(last_part(name))].discard(block)
+        self._by_path.discard(collision_key(name), (path, block))
+        self._by_stem.discard(collision_key(last_part(name)), block)
 
     def _house(self, block: BlockId) -> None:
         known, has_path = self.blocks.get(block), block in self.path_of
@@ -289,7 +290,7 @@ class Index:
 
     def has_twin(self, path: str) -> bool:
         """Return whether another path has the same name for links."""
-        return len(self._by_path[collision_key(link_path(path))]) > 1
+        return len(self._by_path.of(collision_key(link_path(path)))) > 1
 
     def files(self) -> int:
         """Return the number of files in the heap's folder."""
@@ -365,9 +366,9 @@ class Index:
         Of more than two notes with one name, only one that needs no path can be.
         """
         name = link_path(file_name)
-        alike = self._by_stem.get(collision_key(name), set())
+        alike = set(self._by_stem.of(collision_key(name)))
         if sum(1 for b in alike if self.kind(b) != "folder") <= 2:
-            return set(alike)
+            return alike
         return alike & {b for b in [self.block_of(name)] if b is not None}
 
     def block_of(self, name: str, *, folders: bool = True) -> BlockId | None:
@@ -379,11 +380,11 @@ class Index:
         """
         key = link_key(name)
         # Of paths that differ only in case, the first one has the name, on every device.
-        exact = [block for _, block in sorted(self._by_path.get(key, ()))]
+        exact = [block for _, block in sorted(self._by_path.of(key))]
         for block in exact:
             if self.kind(block) != "folder":
                 return block
-        candidates = self._by_stem.get(key, ())
+        candidates = self._by_stem.of(key)
         # A block without a kind is a note that is about to be stored.
         notes = [c for c in candidates if self.kind(c) in {"document", None}]
         if exact and folders and not notes:

@@ -13,6 +13,10 @@ from typing import Final
 
 NOTE_BYTES: Final = 64 << 20
 """A larger file is not read as a note."""
+MUCH_WORK: Final = 100
+"""After so many changes, memory is given back."""
+KEPT_AT_REST: Final = 20
+"""So many replicas are kept then: who edits goes on with a note of the last ones."""
 
 FILES: Final = 10
 """More files than this, and ..."""

@@ -121,6 +121,11 @@ class RecentAcks:
         """Note that the server's news was received since a start, or since the live link ended."""
         self._resumed.clear()
 
+    def tidy(self, now_s: float) -> None:
+        """Free what is remembered of rows that were sent long ago."""
+        for block in list(self._unheard):
+            self._lately(block, now_s)
+
     def _lately(self, block: BlockId, now_s: float) -> dict[int, float]:
         rows = self._unheard.pop(block, {})
         left = {row: at_s for row, at_s in rows.items() if now_s - at_s <= UNHEARD_S}

@@ -11,7 +11,7 @@ _VIEWED = 8
 
 
 class Replicas:
-    """A cache of at most ``limit`` replicas (some 50 kB each), least recently used dropped first.
+    """A cache of at most ``limit`` replicas (some 100 kB each), least recently used dropped first.
 
     A replica is only returned for the log position it was loaded at, so it is never outdated. Used
     on the loop only.
@@ -49,7 +49,11 @@ class Replicas:
         """Keep a replica for this log position."""
         self._held[block] = (seq, replica)
         self._to_front(block)
-        while len(self._held) > self._limit:
+        self.keep(self._limit)
+
+    def keep(self, most: int) -> None:
+        """Drop all replicas but the most recently used ones."""
+        while len(self._held) > most:
             self._held.popitem(last=False)
 
     def forget_views(self) -> None:

@@ -21,9 +21,9 @@ from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.model import HEAPER, Dialect, HistoryLimits, LineBreaks, Stat
 from heapsyncd.processes import Processes
 from heapsyncd.sync.heap.confirmer import Confirmer
-from heapsyncd.sync.heap.gc_control import collect_everything
+from heapsyncd.sync.heap.gc_control import collect_everything, give_back
 from heapsyncd.sync.heap.index import Index
-from heapsyncd.sync.heap.limits import RewriteLimit
+from heapsyncd.sync.heap.limits import KEPT_AT_REST, MUCH_WORK, RewriteLimit
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.problems import Problems
 from heapsyncd.sync.heap.replica_cache import Replicas
@@ -193,6 +193,8 @@ class HeapContext:
     traffic: Traffic = field(default_factory=Traffic)
     _reviews: tuple[str, ...] = field(default=(), init=False)
     """What a person should look at, as last looked up."""
+    _passed_at_rest: int = field(default=0, init=False)
+    """How many changes had passed when memory was given back last."""
 
     async def close(self) -> None:
         """Release the folder, and end other processes."""
@@ -288,9 +290,18 @@ class HeapContext:
         """Free what may not be needed again, in memory and in the cache; call it now and then."""
         now, limits = now_ms(), self.history_limits
         await self.db.write(lambda tx: history.trim(tx, now, limits))
+        self.link.recent_acks.tidy(time.monotonic())
         if not self.lock.locked():
             self.replicas.forget_views()
         collect_everything()
+
+    async def rest(self) -> None:
+        """Free what much work has left behind; call it while everything is in sync."""
+        passed = self.traffic.passed.total()
+        if passed - self._passed_at_rest >= MUCH_WORK:
+            self._passed_at_rest = passed
+            self.replicas.keep(KEPT_AT_REST)
+            await asyncio.to_thread(give_back)
 
     async def release_holds(
         self, held: Sequence[Hold], first: Callable[[Tx], None] | None = None

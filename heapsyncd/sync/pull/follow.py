@@ -29,6 +29,7 @@ from heapsyncd.backends.contract import (
     LiveRung,
     LiveUpdate,
 )
+from heapsyncd.backoff import first_of
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import LogRow
 from heapsyncd.database import Tx
@@ -56,11 +57,15 @@ GATHER_S = 0.02
 """The shortest time between two bursts of live events."""
 CHOSEN_AGAIN_S = 0.3
 """The shortest time between two selections of what to follow."""
+CALM_S = 1.0
+"""Where not all are followed, others are selected once nothing has changed for this time."""
+CALM_MOST_S = 30.0
+"""Or after this time."""
 EAGERLY: Final = 2000
 """While a whole heap is uploaded or mirrored, no more blocks than this are followed."""
 MANY_COMING = 200
 """With more new blocks than this, a whole heap is being uploaded or mirrored."""
-SPREAD_S: Final = 0.05
+SPREAD_S: Final = 0.02
 SPREAD_POLLS: Final = 4
 """After a ring, devices poll within SPREAD_S, or within the time of so many polls if that is
 longer: the slower the server answers, the more devices may be asking it."""
@@ -128,12 +133,22 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
                 feed.reopen(block)
         await asyncio.sleep(CHOSEN_AGAIN_S)
         await heap.wake.follow.wait()
-        while _are_many_coming(heap) and (not chosen.is_all or len(link.followed) > EAGERLY):
-            # Opening them would take time from what brings them. And where there are too many, one
-            # is as new as the other: do not open and close each in turn.
+        if not chosen.is_all:
+            # One new block is as new as the other: do not open and close each in turn.
+            await _wait_for_calm(heap.wake.follow)
+        while _are_many_coming(heap) and len(link.followed) > EAGERLY:
+            # Opening them would take time from what brings them.
             link.follows_all = False
             heap.wake.follow.clear()
             await heap.wake.follow.wait()
+
+
+async def _wait_for_calm(changes: asyncio.Event) -> None:
+    """Wait until nothing has changed for CALM_S, at most CALM_MOST_S."""
+    end = time.monotonic() + CALM_MOST_S
+    while changes.is_set() and time.monotonic() < end:
+        changes.clear()
+        await first_of(changes, timeout_s=CALM_S)
 
 
 def _look_up(tx: Tx, heap_id: HeapId, some: Collection[BlockId], newest: int) -> Found:

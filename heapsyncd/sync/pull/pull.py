@@ -24,7 +24,7 @@ PULL_BLOCKS = 200
 """The number of blocks in one request (PROTOCOL §5)."""
 
 
-async def pull(heap: HeapContext, *, everything: bool = False) -> None:
+async def pull(heap: HeapContext, *, everything: bool = False, newest: int | None = None) -> None:
     """Pull every wanted block, folders and tags first; each batch is committed when it arrives.
 
     A block whose state the answer did not change (an announced version that is not delivered) is
@@ -34,13 +34,14 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
     Args:
         heap: the heap.
         everything: report the progress: this is the first mirror.
+        newest: beside folders and tags, pull only so many blocks, those that changed last.
     """
-    total = done = 0
+    total, done = len(heap.index.wanted), 0
     left: list[BlockId] | None = None
 
     def read(tx: Tx) -> tuple[list[BlockState], list[BlockId]]:
         """Return the blocks of the next request, and the ids that follow."""
-        ids = blocks.wanted(tx, heap.id) if left is None else left
+        ids = _first_wanted(tx, heap, newest) if left is None else left
         while ids:
             states, ids = _still_wanted(tx, ids[:PULL_BLOCKS]), ids[PULL_BLOCKS:]
             if states:
@@ -53,7 +54,7 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         batch, following = await heap.db.read(read)
         if not batch:
             break
-        total = max(total, done + len(batch) + len(following))
+        total = max(total, done + len(batch))
         # Ask for full states where the server may lack something, else for what we lack.
         whole = [s for s in batch if heap.link.in_doubt or s.id in doubted]
         known = await _acknowledged(heap, whole) if whole else {}
@@ -91,7 +92,14 @@ async def pull(heap: HeapContext, *, everything: bool = False) -> None:
         if everything:
             heap.step("receiving", done, total)
     heap.link.doubted.difference_update(doubted)
-    heap.link.in_doubt = False
+    heap.link.in_doubt = heap.link.in_doubt and newest is not None
+
+
+def _first_wanted(tx: Tx, heap: HeapContext, newest: int | None) -> list[BlockId]:
+    ids = blocks.wanted(tx, heap.id)
+    if newest is None:
+        return ids
+    return ids[: newest + sum(heap.index.kind(i) in {"folder", "tag"} for i in ids)]
 
 
 def _still_wanted(tx: Tx, ids: Sequence[BlockId]) -> list[BlockState]:

@@ -191,10 +191,12 @@ class AccountMirror:
         while not any(e.is_set() for e in events) and time.monotonic() < end:
             if all(m.alive for m in self.mirrors.values()):
                 self._report.alive()
-            await self._last_sync.note(
-                is_in_sync=self._report.state == "in sync"
-                and all(m.settled for m in self.mirrors.values())
+            is_in_sync = self._report.state == "in sync" and all(
+                m.settled for m in self.mirrors.values()
             )
+            await self._last_sync.note(is_in_sync=is_in_sync)
+            for mirror in self.mirrors.values() if is_in_sync else ():
+                await mirror.state.rest()
             await first_of(*events, self._woken, timeout_s=min(self._timing.beat_s, wait_s))
             slept_s = self._suspends.over()
             if slept_s is not None or self._woken.is_set():

@@ -19,7 +19,7 @@ from heapsyncd.sync.deletions.lost_folder import check_folder
 from heapsyncd.sync.edits.note_saved import reread_once
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.placeholders import update_placeholders
-from heapsyncd.sync.publish import publish
+from heapsyncd.sync.publish import publish, show_newest
 from heapsyncd.sync.pull.crossed_edits import resume, write_again
 from heapsyncd.sync.pull.delta_feed import poll
 from heapsyncd.sync.pull.follow import follow
@@ -294,6 +294,7 @@ class HeapMirror:
             at = time.monotonic()
             news = await poll(self.state)
             self.state.link.poll_took_s = time.monotonic() - at
+            await show_newest(self.state)
             await pull(self.state, everything=not self.first_scan_done)
             news = await write_again(self.state) or news
             if not news:

@@ -1,7 +1,7 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -43,6 +43,8 @@ class Debounce:
     """Notes that wait for new files they link to, and since when."""
     _sees_all: bool = field(default=False, init=False)
     """Whether this scan is of the whole folder."""
+    _found: Container[str] = field(default=(), init=False)
+    """The paths that this scan found."""
 
     def hint(self, paths: Iterable[str], *, everything: bool = False) -> None:
         """Scan these paths with everything below them, or the whole folder, in the next scan."""
@@ -154,9 +156,10 @@ class Debounce:
 
         Until that file is read, the link's name means nothing.
         """
-        if not self.heap.dialect.mentions:
+        is_certain = self._sees_all and not coming.keys
+        if is_certain or not self.heap.dialect.mentions or isinstance(saved.note, UnreadableFile):
             return False
-        named = names_in(saved.data.decode("utf-8", "replace"))
+        named = names_in(saved.note.body)
         unknown = [n for n in named if self.heap.index.block_of(n) is None]
         if any(link_key(n) in coming.keys for n in unknown):
             return self._waits_for_new(saved, coming.due, now)
@@ -184,7 +187,8 @@ class Debounce:
 
     def _may_be_new(self, path: str) -> bool:
         heap = self.heap
-        known = path in heap.index.entries or path in self._due or heap.problems.at(path)
+        is_noticed = path in self._found or path in self._due or path in heap.index.entries
+        known = is_noticed or heap.problems.at(path)
         return not known and not heap.layout.ignore.match(path, is_dir=False)
 
     def _waits_for_new(self, saved: SavedFile, due_s: float, now: float) -> bool:

@@ -112,9 +112,10 @@ class Scanner(Debounce):
         except FolderTrouble:
             self.hint(paths, everything=everything)
             raise
-        self._sees_all = everything
+        self._sees_all, self._found = everything, snapshot.entries
         self.heap.problems.scanned(snapshot, scope)
         await self._compare(snapshot, scope, now)
+        self._found = ()  # a whole heap's paths
         self._waiting = {p: since for p, since in self._waiting.items() if p in self._due}
         self.heap.problems.vanished(snapshot, scope, self.heap.index.entries.keys())
 

@@ -98,6 +98,17 @@ def test_sent_lately() -> None:
     assert sent.of(NOTE, 2 * LATELY_S + 1) == frozenset()
 
 
+def test_only_what_is_old_is_freed() -> None:
+    """Rows whose report is still waited for are not forgotten by an audit."""
+    sent = RecentAcks()
+    sent.pushed(NOTE, 1, b"old", [1], 0.0)
+    sent.pushed(NOTE, 1, b"new", [2], UNHEARD_S)
+    sent.tidy(UNHEARD_S + 1.0)
+    assert sent.unheard(NOTE, UNHEARD_S + 1.0) == {2}
+    sent.tidy(2 * UNHEARD_S + 1.0)
+    assert sent.unheard(NOTE, UNHEARD_S + 1.0) == frozenset()
+
+
 def test_a_row_sent_twice() -> None:
     """A push that is sent again, its answer having been lost, does no harm."""
     sent = RecentAcks()
