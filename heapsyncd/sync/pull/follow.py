@@ -237,7 +237,9 @@ async def _answer(heap: HeapContext, feed: LiveFeed, questions: _OpenQuestions) 
             for ask, update in zip(asks, answers, strict=False):
                 if questions.left.get(ask.block) is ask:
                     del questions.left[ask.block]
-                    feed.answer(ask.block, update)
+                    if update != EMPTY:
+                        # Nobody waits for the rest, and a server would have work with it.
+                        feed.answer(ask.block, update)
         if not questions.left:
             questions.waiting.clear()
 
