@@ -11,6 +11,8 @@ from heapsyncd.sync.report import Commands, Report, RestoreRequest, UndoRequest
 
 TELL_EVERY_S: Final = 0.2
 """How often a command that waits for longer work hears of its progress."""
+LOOK_UP_S: Final = 0.1
+"""How long `status` waits for the caches: a person who asks has an answer at once."""
 
 T = TypeVar("T")
 
@@ -19,8 +21,11 @@ def handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handl
     """Return the answers to the control socket's requests."""
 
     async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        with contextlib.suppress(FolderTrouble):  # an unreadable cache is reported already
-            await recount(arguments)
+        # An unreadable cache is reported already. While a busy one stores many notes, the numbers
+        # are right all the same; what waits, and what to review, is as last looked up.
+        with contextlib.suppress(FolderTrouble, TimeoutError):
+            async with asyncio.timeout(LOOK_UP_S):
+                await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
 
     def running() -> list[tuple[str, Commands]]:

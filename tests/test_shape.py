@@ -338,6 +338,16 @@ def test_no_imports_go_in_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_what_runs_in_other_processes_reaches_no_heap() -> None:
+    """Making first edits imports neither the folder nor a heap's state: each process does it."""
+    reached, todo = set(), {"sync.edits.first_edit"}
+    while todo:
+        reached |= todo
+        todo = {m for name in todo for m in imported_modules(name) if m in modules()} - reached
+    assert "document.edit" in reached
+    assert not reached & {"folder.disk", "sync.heap.state", "backends.contract"}
+
+
 def test_merging_is_pure() -> None:
     """``sync.merge`` knows no disk, no database, and no event loop."""
     wrong = [

@@ -88,6 +88,17 @@ def _spec(lines: Sequence[str]) -> GitIgnoreSpec:
     return GitIgnoreSpec.from_lines(lines, _Pattern, backend="simple")
 
 
+def _one_pattern(spec: GitIgnoreSpec) -> "re.Pattern[str]":
+    """Return one pattern for all of a specification's, each of which matches a single name.
+
+    A scan asks for every path. It finds such a name anywhere in a path.
+    """
+    patterns = [p.regex.pattern.removeprefix(_LEADING) for p in spec.patterns if p.regex]
+    # Groups of the same name may not be in one pattern.
+    any_of_them = "|".join(re.sub(r"\?P<\w+>", "", pattern) for pattern in patterns)
+    return re.compile(f"(?:^|/)(?:{any_of_them})")
+
+
 @dataclass(frozen=True)
 class Ignore:
     """The ignore rules of one heap's folder. Created by ``parse``."""
@@ -112,14 +123,13 @@ class Ignore:
             path: relative to the heap's folder, with ``/``.
             is_dir: whether it is a directory, for patterns that end with a slash.
         """
-        parts = path.split("/")
-        # No `!pattern` may cancel this, or the mirror would sync its own internal files.
-        if _is_internal(path, parts):
-            return True
-        if self._own is None:
-            return any(_is_ignored_by_default(part) for part in parts)
         # pathspec recognises a directory by its trailing slash.
-        return self._own.match_file(f"{path}/" if is_dir else path)
+        name = f"{path}/" if is_dir else path
+        if self._own is None:
+            # Of our own internal files only this kind does not begin with a dot.
+            return path.endswith(PLACEHOLDER) or _BY_DEFAULT.search(name) is not None
+        # No `!pattern` may cancel this, or the mirror would sync its own internal files.
+        return _is_internal(path, path.split("/")) or self._own.match_file(name)
 
     def rule(self, path: str, is_dir: bool) -> str | None:
         """Return, for people, which pattern ignores a path, None if it is not ignored.
@@ -153,15 +163,7 @@ NO_RULES = Ignore.parse(None)
 ONLY_PLACEHOLDERS = _OnlyPlaceholders(None)
 """For a scan that finds only placeholders."""
 _DEFAULT_SPEC = _spec(DEFAULTS)
-_BY_DEFAULT: Final = re.compile(
-    # One pattern for all, of names without a directory above: a scan asks for every name. Groups
-    # of the same name may not be in one pattern.
-    "|".join(
-        re.sub(r"\?P<\w+>", "", p.regex.pattern.removeprefix(_LEADING))
-        for p in _DEFAULT_SPEC.patterns
-        if p.regex is not None
-    )
-)
+_BY_DEFAULT: Final = _one_pattern(_DEFAULT_SPEC)
 
 
 def _is_internal(path: str, parts: Sequence[str]) -> bool:
@@ -179,8 +181,3 @@ def _is_pattern(line: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_ignored_by_default(name: str) -> bool:
-    # Every default pattern matches a single name, so the result does not depend on the directory.
-    return bool(_BY_DEFAULT.match(f"{name}/") or _BY_DEFAULT.match(name))

@@ -33,7 +33,7 @@ from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.layout.attachments import AttachmentOwner, place_attachments
 from heapsyncd.sync.layout.ignore_rules import without_hidden
-from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
+from heapsyncd.sync.layout.note_files import plan_texts, write_planned
 from heapsyncd.sync.layout.placement import (
     commit_entries,
     has_directories,
@@ -44,7 +44,13 @@ from heapsyncd.sync.layout.placement import (
     remove_deleted,
 )
 from heapsyncd.sync.merge.link_meanings import mentions
-from heapsyncd.sync.merge.note_file import lacks_source, searched, shown_file, source_to_show
+from heapsyncd.sync.merge.note_file import (
+    Draft,
+    lacks_source,
+    searched,
+    shown_file,
+    source_to_show,
+)
 from heapsyncd.sync.merge.note_source import is_too_long, read_source
 from heapsyncd.sync.merge.note_text import (
     Note,

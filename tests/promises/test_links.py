@@ -3,6 +3,7 @@ keeps its meaning, and no text of it is doubled.
 """
 
 import hashlib
+import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -717,6 +718,38 @@ async def test_a_link_by_a_former_path(world: World) -> None:
     for device in (one, two):
         said = "\nagain [[Oslo|there]], not [[Trips/None]], [[Trips]]\n"
         assert device.notes()["Car.md"].endswith(said)
+
+
+@pytest.mark.parametrize("taken_by", ["a new note", "each other"])
+@pytest.mark.parametrize("by_editor", [False, True])
+async def test_a_link_beside_an_edit_follows_its_note(
+    world: World, taken_by: str, *, by_editor: bool
+) -> None:
+    """Renamed while another note took its name, and the linking note was edited elsewhere, before
+    any of it was read. So does a link that an editor renamed with its note.
+    """
+    device, root = world.device(), world.device().root
+    first, third = await world.add("First", "1\n"), await world.add("Third", "3\n")
+    await device.synced()
+    (root / "Linking.md").write_text("see [[First]], [[Third]]\n\nlast\n")
+    await device.synced()
+    (root / "First.md").rename(root / "Second.md")
+    new = {"First": "Second"}
+    if taken_by == "a new note":
+        (root / "First.md").write_text("new\n")
+    else:
+        (root / "Third.md").rename(root / "First.md")
+        (root / "Second.md").rename(root / "Third.md")
+        new = {"First": "Third", "Third": "First"}
+    text = (root / "Linking.md").read_text().replace("last", "last and more")
+    if by_editor:
+        text = re.sub(r"\[\[(\w+)\]\]", lambda m: f"[[{new.get(m[1], m[1])}]]", text)
+    (root / "Linking.md").write_text(text)
+    await device.synced()
+    names = f"[[{new['First']}]], [[{new.get('Third', 'Third')}]]"
+    assert device.notes()["Linking.md"] == f"see {names}\n\nlast and more\n"
+    ids = {device.id_of(f"{new['First']}.md"), device.id_of(f"{new.get('Third', 'Third')}.md")}
+    assert ids == {first, third}
 
 
 async def test_a_name_that_another_note_takes(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from heapsyncd.cache import blocks
+from heapsyncd.control_requests import handlers
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica
 from heapsyncd.ids import HeapId
@@ -116,6 +118,26 @@ async def test_memory_is_given_back_after_much_work(
         commands: Any = device.report.commands
         (mirror,) = commands.mirrors.values()
         assert len(mirror.state.replicas._held) == 1
+
+
+async def test_status_does_not_wait_for_a_busy_cache(world: World) -> None:
+    """While the cache stores many notes, a person who asks has the numbers at once."""
+    await world.add("Boat", "text\n")
+    device = world.device(live="off")
+    over = threading.Event()
+    async with device.running():
+        await device.in_sync()
+        commands: Any = device.report.commands
+        (mirror,) = commands.mirrors.values()
+        working = asyncio.create_task(mirror.state.db.read(lambda _: over.wait(60)))
+        try:
+            async with asyncio.timeout(10):
+                answer = await handlers(lambda: [device.report])["status"]({})
+        finally:
+            over.set()
+            await working
+        (heap,) = answer["accounts"][0]["heaps"]
+        assert heap["notes"] == 1
 
 
 async def test_up(world: World) -> None:

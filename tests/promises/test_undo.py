@@ -141,12 +141,13 @@ async def test_files_and_folders_go_back(world: World) -> None:
         (root / path).write_bytes(path.encode())
     await device.synced()
     began = now_ms()
-    (root / "Note.assets" / "plan.pdf").unlink()
-    shutil.rmtree(root / "Old")
     for path in ("Note.assets/new.pdf", "New/In/new.bin", "New/note.md", "Full/x.tmp"):
         (root / path).parent.mkdir(exist_ok=True, parents=True)
         (root / path).write_bytes(f"the new {path}".encode())
     (root / "edited.bin").write_bytes(b"another content")
+    # Last: a new directory in the place of a deleted one would be that one, renamed.
+    (root / "Note.assets" / "plan.pdf").unlink()
+    shutil.rmtree(root / "Old")
     await device.synced()
     attached = "it is new, and no trash keeps attachments; delete it yourself if you want it gone"
     expected = [

@@ -23,9 +23,10 @@ from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks
 from heapsyncd.sync.heap.offload import offload, share_out
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.layout.note_files import Draft, plan_texts, write_planned
+from heapsyncd.sync.layout.note_files import plan_texts, write_planned
 from heapsyncd.sync.layout.placement import remember_name
 from heapsyncd.sync.merge.link_meanings import names_in
+from heapsyncd.sync.merge.note_file import Draft
 from heapsyncd.sync.merge.note_text import (
     Note,
     digest,

@@ -11,9 +11,8 @@ from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Source
 from heapsyncd.sync.heap.note_links import KnownLinks, NoteLinks, UnknownName
-from heapsyncd.sync.layout.note_files import Draft
 from heapsyncd.sync.merge.link_meanings import mentions
-from heapsyncd.sync.merge.note_file import searched, shown_file
+from heapsyncd.sync.merge.note_file import Draft, searched, shown_file
 from heapsyncd.sync.merge.note_source import first_source
 from heapsyncd.sync.merge.note_text import shown_files
 from heapsyncd.tree import Block

@@ -10,7 +10,7 @@ from heapsyncd.cache.blocks import BlockState
 from heapsyncd.sync.edits.note_saved import notes_reread
 from heapsyncd.sync.heap.limits import RATE_PER_S
 from heapsyncd.sync.heap.state import HeapContext
-from heapsyncd.sync.layout.note_files import Draft
+from heapsyncd.sync.merge.note_file import Draft
 
 
 async def put_back(heap: HeapContext, published: Sequence[Draft]) -> None:

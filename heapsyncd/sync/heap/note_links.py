@@ -23,6 +23,7 @@ class NoteLinks:
     * ``aliases``: former names count too, for reading what a user typed.
     * ``meant``: meanings in this note of names that no block has, by ``link_key``
       (``note_text.recall``).
+    * ``moved``: meanings in this note of names that other blocks have by now, likewise.
     * ``new_files``: attachments that are not here yet, as in ``Index.attachments``.
 
     Where notes have no mentions (``Dialect``), no name means anything.
@@ -34,6 +35,7 @@ class NoteLinks:
     files: frozenset[str] | None = None
     aliases: bool = False
     meant: Mapping[str, str] | None = None
+    moved: Mapping[str, str] | None = None
     new_files: Mapping[str, str] | None = None
 
     def name_of(self, block_id: str) -> str | None:
@@ -45,7 +47,9 @@ class NoteLinks:
         if not self.index.dialect.mentions:
             return None
         # Whoever types a name means a note. A link to a folder is made in an app.
-        found: str | None = self.index.block_of(name, folders=self.only is not None)
+        found = self.moved.get(link_key(name)) if self.moved else None
+        if found is None:
+            found = self.index.block_of(name, folders=self.only is not None)
         if found is None and self.aliases:
             found = _formerly(self.index, name)
         if found is None and self.meant is not None:
@@ -76,8 +80,9 @@ class NoteLinks:
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """Return links that recognise only these blocks and files, by their present names."""
         return replace(
-            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None
-        )
+            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None,
+            moved=None,
+        )  # fmt: skip
 
 
 class UnknownName(Exception):

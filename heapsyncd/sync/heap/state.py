@@ -298,9 +298,10 @@ class HeapContext:
     async def rest(self) -> None:
         """Free what much work has left behind; call it while everything is in sync."""
         passed = self.traffic.passed.total()
-        if passed - self._passed_at_rest >= MUCH_WORK:
+        if passed - self._passed_at_rest >= MUCH_WORK and not self.lock.locked():
             self._passed_at_rest = passed
             self.replicas.keep(KEPT_AT_REST)
+            self.replicas.forget_views()
             await asyncio.to_thread(give_back)
 
     async def release_holds(

@@ -5,48 +5,20 @@ text that was written finds its base; a text that was not written is published a
 """
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 
 from heapsyncd.cache import blocks, entries, renditions, search
 from heapsyncd.cache.entries import EntryRow
-from heapsyncd.cache.renditions import Author, Rendition
-from heapsyncd.cache.search import Searched
+from heapsyncd.cache.renditions import Author
 from heapsyncd.database import Tx
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import PathChanged, Write
 from heapsyncd.ids import BlockId
-from heapsyncd.model import LineBreaks, Stat
+from heapsyncd.model import Stat
 from heapsyncd.sync.heap.paths import assets_of
 from heapsyncd.sync.heap.state import HeapContext, now_ms, stamped
 from heapsyncd.sync.heap.unit_of_work import Change
-from heapsyncd.sync.merge.note_file import without_id
+from heapsyncd.sync.merge.note_file import Draft, without_id
 from heapsyncd.sync.merge.note_text import digest
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A note's next text, and what is stored with it."""
-
-    block: BlockId
-    seq: int
-    """The position in the block's log of the state that the text shows."""
-    path: str
-    data: bytes
-    title: str
-    searched: Searched
-    mentions: frozenset[str]
-    base: Rendition | None
-    """The rendition that is in the file now."""
-    line_breaks: LineBreaks = "space"
-    shown_id: str | None = None
-    """The id in the file, if it has one."""
-    lacks_source: bool = False
-    """Whether the document has no source although the file is no rendering."""
-
-    @property
-    def is_new(self) -> bool:
-        """Return whether the file has to be written."""
-        return self.base is None or self.base.data != self.data
 
 
 def _write(heap: HeapContext, draft: Draft) -> Write:

@@ -42,7 +42,11 @@ def mentions(body: Block) -> frozenset[str]:
 
 def mention_counts(body: Block) -> Counter[str]:
     """Count a body's links, by the id of the block."""
-    return Counter(
+    return Counter(_mentioned(body))
+
+
+def _mentioned(body: Block) -> Iterator[str]:
+    return (
         str(item.get("id"))
         for block in body.walk()
         for item in block.inline
@@ -67,6 +71,35 @@ def with_meanings(links: NoteLinks, body: str, line_breaks: LineBreaks, view: Bl
     """Return the links with meanings added for unknown names in a text that shows a view."""
     found = _meanings(body, line_breaks, view, links)
     return replace(links, meant={**(links.meant or {}), **found})
+
+
+def with_moved_names(
+    links: NoteLinks, before: str, after: str, line_breaks: LineBreaks, view: Block
+) -> NoteLinks:
+    """Return the links with the former meanings of names that other blocks have by now.
+
+    A link that its user left alone means what it did, also if its note was renamed and another one
+    got the name. If any link was changed, an editor may have renamed all of them together with the
+    notes: then they mean what their names say.
+
+    Args:
+        links: by present names.
+        before: the text that its user saw.
+        after: the saved text.
+        line_breaks: what a line end in the paragraphs of ``before`` means.
+        view: the document that ``before`` shows.
+    """
+    names = names_in(before)
+    if names != names_in(after) or [links.block_of(n) for n in names] == list(_mentioned(view)):
+        return links
+    found = _meanings(before, line_breaks, view, _NoNames(links))
+    moved = {
+        name: block
+        for name, block in found.items()
+        # A note that was deleted leaves its name to the other.
+        if links.block_of(name) not in {None, block} and links.name_of(block) is not None
+    }
+    return replace(links, moved=moved) if moved else links
 
 
 def with_dead_names(links: Links, body: str, line_breaks: LineBreaks, view: Block) -> Links:
@@ -172,6 +205,17 @@ class _AnyName:
 
     def block_of(self, name: str) -> str | None:
         return self._links.block_of(name) or _UNKNOWN + link_key(name)
+
+
+class _NoNames:
+    """Links that resolve no name."""
+
+    def __init__(self, links: Links) -> None:
+        self.name_of = links.name_of
+        self.file_name, self.file_key = links.file_name, links.file_key
+
+    def block_of(self, name: str) -> str | None:  # noqa: ARG002 - the protocol's shape
+        return None
 
 
 class _DeadNames:

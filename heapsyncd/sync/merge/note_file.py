@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from heapsyncd.cache.renditions import Rendition
 from heapsyncd.cache.search import Searched
+from heapsyncd.ids import BlockId
 from heapsyncd.markdown import front_lines
 from heapsyncd.markdown.encoding import SourceText, decode, encode
 from heapsyncd.markdown.events import OPAQUE_BLOCK, OPAQUE_INLINE
@@ -64,6 +66,32 @@ class NoteFile:
         keys = front_lines.cut(front, owner)
         source = Source(body, keys.front, keys.order, keys.fences, text.bom, line_breaks)
         return cls(source, keys.title)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A note's next text, and what is stored with it."""
+
+    block: BlockId
+    seq: int
+    """The position in the block's log of the state that the text shows."""
+    path: str
+    data: bytes
+    title: str
+    searched: Searched
+    mentions: frozenset[str]
+    base: Rendition | None
+    """The rendition that is in the file now."""
+    line_breaks: LineBreaks = "space"
+    shown_id: str | None = None
+    """The id in the file, if it has one."""
+    lacks_source: bool = False
+    """Whether the document has no source although the file is no rendering."""
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether the file has to be written."""
+        return self.base is None or self.base.data != self.data
 
 
 def owner_of_title(

@@ -38,6 +38,7 @@ from heapsyncd.sync.merge.link_meanings import (
     names_in,
     with_dead_names,
     with_meanings,
+    with_moved_names,
     with_our_links,
 )
 from heapsyncd.sync.merge.note_file import NoteFile
@@ -142,7 +143,7 @@ def front_change(
 def recall(
     base: Base | None, note: Note, live: Replica, updates: Sequence[bytes], links: NoteLinks
 ) -> NoteLinks:
-    """Return the links with meanings added for names in this text that no block has any more.
+    """Return the links with meanings for names in this text that no block has, or another one.
 
     The note linked to was renamed or deleted, and this text was not written since. Such a name
     means the block that the document mentions at the same place: in the state that the text shows,
@@ -153,8 +154,12 @@ def recall(
     shown = tuple(updates) if base is None else base.updates
     body = note.body if base is None else base.note.body
     known = [(n, links.block_of(n)) for n in names_in(body)]
-    if shown is not None and not all(block for _, block in known):
+    if shown is not None and known and (base is not None or not all(b for _, b in known)):
         view = live.view() if shown == tuple(updates) else Replica.load(shown).view()
+        if base is not None:
+            mode = base.note.line_breaks
+            links = with_moved_names(links, body, note.body, mode, view)
+    if shown is not None and not all(block for _, block in known):
         shows = Counter(block or name for name, block in known)
         if base is None or mention_counts(view) - shows:
             links = with_meanings(links, body, note.line_breaks, view)
