@@ -103,7 +103,10 @@ class LiveFeed(Protocol):
         """
 
     def answer(self, block: BlockId, update: bytes) -> None:
-        """Send what the server lacks, after ``LiveAsked``; dropped when the block is not open."""
+        """Send what the server lacks, after ``LiveAsked``; not needed if that is nothing.
+
+        Dropped when the block is not open.
+        """
 
     def send(self, block: BlockId, update: bytes) -> None:
         """Send an update that is too large to push; dropped when the block is not open."""

@@ -231,9 +231,9 @@ class _Upload:
             heaper.UploadState, f"/api/upload/init/{self._where}", body
         )
 
-    async def chunk(self, chunk: Chunk) -> None:
+    async def chunk(self, chunk: Chunk, is_out: Callable[[], None]) -> None:
         path = f"/api/upload/chunk/{self._where}/{self._source.hash}/{chunk.index}"
-        await self._account.put(path, chunk.length, lambda: pieces(self._source, chunk))
+        await self._account.put(path, chunk.length, lambda: pieces(self._source, chunk, is_out))
 
     async def complete(self) -> None:
         path = f"/api/upload/complete/{self._where}/{self._source.hash}"

@@ -2,11 +2,12 @@
 own.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from heapsyncd.errors import ProtocolError, RequestRefused, leaf_errors
+from heapsyncd.errors import HeapsyncdError, ProtocolError, RequestRefused
 from heapsyncd.model import FileEntry
 from heapsyncd.tasks import TaskGroup
 from heapsyncd.wire.heaper import UploadState, missing_chunks
@@ -20,8 +21,6 @@ SMALL_BYTES = 64 << 10
 """The least chunk size when there are more than ``FEW_CHUNKS``. There are never more than
 ``MOST_CHUNKS`` (a terabyte at the usual size), because each is a request, and a value in memory.
 """
-CHUNKS_AT_ONCE = 2
-"""While the server brings one chunk to its disk, the next is on its way."""
 _ROUNDS = 4
 """How often a server may refuse to complete before the upload fails for now."""
 
@@ -41,8 +40,8 @@ class UploadCalls(Protocol):
     async def init(self) -> UploadState:
         """Begin, or find out what the server already has."""
 
-    async def chunk(self, chunk: Chunk) -> None:
-        """Send one chunk."""
+    async def chunk(self, chunk: Chunk, is_out: Callable[[], None]) -> None:
+        """Send one chunk; calls ``is_out`` when all of it is on its way."""
 
     async def complete(self) -> None:
         """Let the server check the hash.
@@ -76,11 +75,17 @@ def plan(size_bytes: int, state: UploadState) -> list[Chunk]:
     ] or [Chunk(0, 0, 0)] * (state.total_chunks or 0)
 
 
-async def pieces(source: UploadSource, chunk: Chunk) -> AsyncIterator[bytes]:
-    """Yield a chunk's bytes in pieces, so that memory use does not depend on the chunk's size."""
+async def pieces(
+    source: UploadSource, chunk: Chunk, is_out: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Yield a chunk's bytes in pieces, so that memory use does not depend on the chunk's size.
+
+    Calls ``is_out`` when they were taken.
+    """
     end = chunk.offset + chunk.length
     for at in range(chunk.offset, end, PIECE_BYTES):
         yield await source.read(at, min(PIECE_BYTES, end - at))
+    is_out()
 
 
 async def upload(
@@ -130,26 +135,41 @@ async def _send(
     lacking: Iterable[int],
     progress: Callable[[int, int], None] | None,
 ) -> None:
+    """Send chunks in order: each while the server brings the one before to its disk.
+
+    Two do not share a slow link, where both could be lost. When one fails, the one before is still
+    waited for.
+    """
     total_bytes = sum(chunk.length for chunk in chunks)
     to_send = [chunks[index] for index in sorted(lacking)]
     done_bytes = total_bytes - sum(chunk.length for chunk in to_send)
-    left = iter(to_send)
+    failures: list[HeapsyncdError] = []
 
-    async def send() -> None:
+    async def send(chunk: Chunk, is_out: asyncio.Event) -> None:
         nonlocal done_bytes
-        for chunk in left:  # shared, so that each chunk is sent by one of the tasks
+        try:
+            await calls.chunk(chunk, is_out.set)
+            done_bytes += chunk.length
+        except HeapsyncdError as error:
+            failures.append(error)
+        finally:
+            is_out.set()
+
+    before: asyncio.Task[None] | None = None
+    async with TaskGroup() as group:
+        for chunk in to_send:
             if progress is not None:
                 progress(done_bytes, total_bytes)
-            await calls.chunk(chunk)
-            done_bytes += chunk.length
-
-    try:
-        async with TaskGroup() as group:
-            for _ in range(CHUNKS_AT_ONCE):
-                group.create_task(send())
-    except BaseExceptionGroup as errors:
-        # Callers expect the error itself; it ended the other chunk, too.
-        raise leaf_errors(errors)[0] from None
+            is_out = asyncio.Event()
+            task = group.create_task(send(chunk, is_out))
+            await is_out.wait()
+            if before is not None:
+                await before
+            if failures:
+                break
+            before = task
+    if failures:
+        raise failures[0]
 
 
 def _finished(source: UploadSource, progress: Callable[[int, int], None] | None) -> FileEntry:

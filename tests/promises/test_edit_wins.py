@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -269,6 +270,8 @@ class Crossing:
         self.is_sent = asyncio.Event()
         self.is_heard = asyncio.Event()
         self.echoes = 0
+        # A poll in between would take the place of what is held.
+        device.timing = replace(device.timing, stirred_s=3600.0)
         self._device, self._is_crossed = device, False
         self._held: list[Incoming] = []
         self._push, self._receive = HeaperBackend.push, receive.receive

@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 import tracemalloc
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -520,12 +520,14 @@ async def test_an_upload_goes_on_in_the_next_life(
     data = os.urandom(13 * MIB)
     (device.root / "big.bin").write_bytes(data)
     chunk = heaper._Upload.chunk
+    begun: list[int] = []
     sent: list[int] = []
 
-    async def cut(self: heaper._Upload, which: Chunk) -> None:
-        if len(sent) == allowed:
+    async def cut(self: heaper._Upload, which: Chunk, is_out: Callable[[], None]) -> None:
+        if len(begun) == allowed:
             raise Unreachable("cut off")
-        await chunk(self, which)
+        begun.append(which.index)
+        await chunk(self, which, is_out)
         sent.append(which.index)
 
     monkeypatch.setattr(heaper._Upload, "chunk", cut)

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,9 +60,9 @@ class Server:
         complete = self.done is not None
         return UploadState(self.chunk_size, sorted(self.chunks), total, complete)
 
-    async def chunk(self, chunk: Chunk) -> None:
+    async def chunk(self, chunk: Chunk, is_out: Callable[[], None]) -> None:
         self.sent.append(chunk.index)
-        content = b"".join([piece async for piece in pieces(self.source, chunk)])
+        content = b"".join([piece async for piece in pieces(self.source, chunk, is_out)])
         assert len(content) == chunk.length
         self.chunks[chunk.index] = content
 
@@ -81,21 +83,22 @@ class Server:
 
 @dataclass
 class Slow(Server):
-    """Takes chunks in pairs: each waits for the next, but for the last of an odd number."""
+    """Has a chunk on its disk only when the next one, if there is one, has arrived."""
 
-    pair: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(2))
-    under_way: int = 0
-    most: int = 0
+    arrived: dict[int, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
+    under_way: set[int] = field(default_factory=set)
+    at_once: list[set[int]] = field(default_factory=list)
 
-    async def chunk(self, chunk: Chunk) -> None:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
+    async def chunk(self, chunk: Chunk, is_out: Callable[[], None]) -> None:
+        self.under_way.add(chunk.index)
+        self.at_once.append(set(self.under_way))
         try:
-            if chunk.index < len(self.source.data) // self.chunk_size - 1:
-                await self.pair.wait()
-            await super().chunk(chunk)
+            await super().chunk(chunk, is_out)
         finally:
-            self.under_way -= 1
+            self.arrived[chunk.index].set()
+        if (chunk.index + 1) * self.chunk_size < self.source.size_bytes:
+            await self.arrived[chunk.index + 1].wait()
+        self.under_way.remove(chunk.index)
 
 
 @given(
@@ -126,25 +129,47 @@ async def test_content_the_server_has_costs_one_call() -> None:
     assert (server.inits, server.sent, source.reads, seen) == (1, [], [], [(30, 30)])
 
 
-async def test_a_chunk_is_sent_while_the_server_keeps_another() -> None:
-    """Two are on their way at once, never more, and the content is whole."""
-    server = Slow(Source(b"0123456789" * 7))
+async def test_a_chunk_is_sent_while_the_server_keeps_the_one_before() -> None:
+    """Never more than these two."""
+    server = Slow(Source(b"0123456789" * 4))
     seen: list[tuple[int, int]] = []
     async with asyncio.timeout(10):
         await upload(server, server.source, lambda done, total: seen.append((done, total)))
-    assert server.most == 2
+    assert server.at_once == [{0}, {0, 1}, {1, 2}, {2, 3}]
     assert server.done == server.source.data
-    assert seen == sorted(seen)
+    assert seen == [(0, 40), (0, 40), (10, 40), (20, 40), (40, 40)]
 
 
-async def test_an_error_ends_both_chunks() -> None:
-    """The caller gets the error itself."""
+async def test_a_chunk_is_not_sent_before_the_other_is_on_its_way() -> None:
+    """They do not share the link."""
+    source = Source(b"0123456789" * 2)
+    begun: list[int] = []
+    ended = asyncio.Event()
+
+    class Narrow(Server):
+        async def chunk(self, chunk: Chunk, is_out: Callable[[], None]) -> None:
+            begun.append(chunk.index)
+            await ended.wait()
+            await super().chunk(chunk, is_out)
+
+    task = asyncio.create_task(upload(Narrow(source), source))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert begun == [0]
+    ended.set()
+    await task
+    assert begun == [0, 1]
+
+
+async def test_a_chunk_that_arrived_is_waited_for_when_the_next_one_fails() -> None:
+    """It need not be sent again; the caller gets the error itself."""
     server = Slow(Source(b"0123456789" * 5, torn_at=20))
-    with pytest.raises(FileChanged):
-        async with asyncio.timeout(10):
+    async with asyncio.timeout(10):
+        with pytest.raises(FileChanged):
             await upload(server, server.source)
-    assert server.under_way == 0
-    assert len(server.chunks) < 5
+    assert server.sent == [0, 1, 2]
+    assert server.under_way == {2}
+    assert sorted(server.chunks) == [0, 1]
 
 
 async def test_chunks_the_server_lost_are_sent_again() -> None:

@@ -20,7 +20,7 @@ class Replicas:
         limit: the number of replicas kept.
     """
 
-    def __init__(self, limit: int = 200) -> None:
+    def __init__(self, limit: int = 64) -> None:
         self._limit = limit
         self._held: OrderedDict[BlockId, tuple[int, Replica]] = OrderedDict()
 

@@ -49,6 +49,8 @@ class ServerLink:
     """The blocks to be open on it, and their versions."""
     refollow: set[BlockId] = field(default_factory=set)
     """Blocks that can perhaps be followed now, or no more."""
+    created: set[BlockId] = field(default_factory=set)
+    """Blocks that were created on the server just now, and have nothing yet that others know."""
     bell: BlockId | None = None
     """The block over whose document devices tell each other of what is not followed."""
     ringing: Paced = field(init=False)
@@ -72,9 +74,7 @@ class ServerLink:
         live = self.live
         if live is None or not live.connected:
             return False
-        # What is to be followed and is not open yet was just created here.
-        new = self.follows_all
-        return all(live.is_open(b) or (new and b not in self.followed) for b in blocks)
+        return all(live.is_open(b) or b in self.created for b in blocks)
 
     def lost(self) -> None:
         """Note that the server was lost: its news is not known until it is received again."""

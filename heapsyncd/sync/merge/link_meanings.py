@@ -230,13 +230,13 @@ class _DeadNames:
         return self._links.block_of(name) or self._dead.get(link_key(name))
 
 
-def with_our_links(theirs: Block, ours: Block, links: NoteLinks) -> Block:
+def with_our_links(theirs: Block, ours: Block, links: Links) -> Block:
     """Return their body with names as links that are links in ours and plain text there.
 
     No block had such a name when the text was read. It has one now: a cache was restored, or the
-    note was renamed back.
+    note was renamed back. Other links to the block may be links in both.
     """
-    new = mentions(ours) - mentions(theirs)
+    new = _labelled(ours) - _labelled(theirs)
 
     def linked(item: Inline) -> Iterator[Inline]:
         if not isinstance(item, Text):
@@ -244,10 +244,11 @@ def with_our_links(theirs: Block, ours: Block, links: NoteLinks) -> Block:
             return
         at = 0
         for found in _LINK.finditer(item.text):
-            block = links.block_of(found[1])
-            if block in new:
+            link = links.block_of(found[1]), found[2]
+            if new[link] > 0:
+                new[link] -= 1
                 yield item.cut(at, found.start())
-                yield Atom("mention", attrs(id=block, label=found[2]))
+                yield Atom("mention", attrs(id=link[0], label=link[1]))
                 at = found.end()
         yield item.cut(at, len(item.text))
 
@@ -257,3 +258,14 @@ def with_our_links(theirs: Block, ours: Block, links: NoteLinks) -> Block:
         return block.with_children([read_again(b) for b in block.children])
 
     return read_again(theirs) if new else theirs
+
+
+def _labelled(body: Block) -> Counter[tuple[str | None, str | None]]:
+    """Count a body's links, by the id of the block and the label."""
+    atoms = (i for block in body.walk() for i in block.inline if isinstance(i, Atom))
+    links = (i for i in atoms if i.kind == "mention")
+    return Counter((_text(i.get("id")), _text(i.get("label"))) for i in links)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -66,7 +66,7 @@ EAGERLY: Final = 2000
 MANY_COMING = 200
 """With more new blocks than this, a whole heap is being uploaded or mirrored."""
 SPREAD_S: Final = 0.02
-SPREAD_POLLS: Final = 4
+SPREAD_POLLS: Final = 2
 """After a ring, devices poll within SPREAD_S, or within the time of so many polls if that is
 longer: the slower the server answers, the more devices may be asking it."""
 
@@ -237,7 +237,9 @@ async def _answer(heap: HeapContext, feed: LiveFeed, questions: _OpenQuestions) 
             for ask, update in zip(asks, answers, strict=False):
                 if questions.left.get(ask.block) is ask:
                     del questions.left[ask.block]
-                    feed.answer(ask.block, update)
+                    if update != EMPTY:
+                        # Nobody waits for the rest, and a server would have work with it.
+                        feed.answer(ask.block, update)
         if not questions.left:
             questions.waiting.clear()
 

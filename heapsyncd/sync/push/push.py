@@ -79,6 +79,7 @@ async def push(heap: HeapContext) -> bool:
         )
         _report_remarks(heap, results)
         # Blocks created here, or restored, can be followed now.
+        heap.link.created -= accepted
         heap.refollow(u.state.id for u in batch if u.state.id not in heap.link.followed)
         _ring(heap, accepted)
         sent = True
@@ -254,6 +255,7 @@ async def _insert(heap: HeapContext, batch: Sequence[BlockState]) -> None:
     finally:
         await heap.store(store)
         if known:
+            heap.link.created.update(map(BlockId, known))
             heap.wake.pull.set()
 
 

@@ -11,7 +11,7 @@ from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import Source
 from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.note_links import NoteLinks
-from heapsyncd.sync.merge.link_meanings import mention_counts
+from heapsyncd.sync.merge.link_meanings import mention_counts, with_our_links
 from heapsyncd.sync.merge.note_file import shown_file
 from heapsyncd.sync.merge.note_text import Base, Note, recall, shows
 from heapsyncd.tree import Block
@@ -65,3 +65,16 @@ def test_a_save_beside_both(body: str) -> None:
     assert update is not None
     live, note = Replica.load([update]), Note.of(body.encode())
     assert note.view(recall(Base(note, (update,)), note, live, (update,), LINKS)) == live.view()
+
+
+@pytest.mark.parametrize("other", [f"[[{GONE}|two]]", "[[Log|one]]", "[[Log]]", "none"])
+def test_a_link_that_was_text_beside_one_that_was_none(other: str) -> None:
+    """What is a link in ours and plain text in theirs is a link, whatever else links to the note.
+
+    What is text in both stays text.
+    """
+    ours = view_of(f"by [[Log|one]] and {other}\n")
+    theirs = view_of(f"by \\[\\[Log|one\\]\\] and {other}\n")
+    assert theirs != ours
+    assert with_our_links(theirs, ours, Before()) == ours
+    assert with_our_links(theirs, theirs, Before()) == theirs

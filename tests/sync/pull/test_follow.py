@@ -8,6 +8,7 @@ import pytest
 
 from heapsyncd.server.document_session import DocumentSession
 from heapsyncd.sync.runtime import heap
+from heapsyncd.wire.hocuspocus import SyncStep2, Update
 from tests.sync.rig import Device, World, until
 
 NEVER_S = 3600.0
@@ -68,6 +69,29 @@ async def test_what_a_device_creates_is_announced(world: World, rings: list[byte
         (one.root / "Old.md").unlink()
         await until(lambda: "Old.md" not in two.notes(), "the deletion")
         assert not rings
+
+
+async def test_what_the_server_has_is_not_sent_when_a_note_is_opened(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server asks for each note what it lacks; there is no answer if that is nothing."""
+    taken: list[object] = []
+    real = DocumentSession.take
+
+    async def take(self: DocumentSession, message: SyncStep2 | Update) -> None:
+        taken.append(message)
+        await real(self, message)
+
+    monkeypatch.setattr(DocumentSession, "take", take)
+    async with two_devices(world, 5) as (one, two):
+        blocks = list((await world.titles()).values())
+        await until(lambda: all(world.server.followers(b) == 2 for b in blocks), "followed")
+        for device in (one, two):
+            file = device.root / "Note 4.md"
+            file.write_text(file.read_text("utf-8") + "\nmore\n", "utf-8")
+            await device.in_sync()
+        await until(lambda: two.notes() == one.notes(), "the edits of both")
+    assert not taken
 
 
 async def test_what_an_app_creates_comes_soon_after_an_edit(world: World) -> None:
