@@ -23,7 +23,7 @@ from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_
 from heapsyncd.logind import SuspendLock
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
-from heapsyncd.supervisor import Mirror, Supervisor
+from heapsyncd.supervisor import STOPPED, Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.offline.check.repair import check_and_repair
 from heapsyncd.sync.report import Progress, Report, Verdict
@@ -199,7 +199,6 @@ class Daemon:
                 while await self._requests.get() is signal.SIGHUP:
                     await self._reload(group)
                 _cancel(beside)
-                await self._end_repairs()
                 self._notifier.stopping()
                 _log.info("stopping")
                 await self._stop_supervisors(list(self._supervisors.values()))
@@ -248,9 +247,7 @@ class Daemon:
         except asyncio.CancelledError:
             if not task.cancelled():
                 raise
-            raise HeapsyncdError(
-                "The daemon was stopped or reloaded during the repair; run it again."
-            ) from None
+            raise HeapsyncdError(STOPPED) from None
         finally:
             self._repairs.discard(task)
 
@@ -298,11 +295,15 @@ class Daemon:
         self._tasks[supervisor] = group.create_task(supervisor.run(), name=account.name)
 
     async def _stop_supervisors(self, supervisors: Sequence[Supervisor]) -> None:
-        """Let the mirrors finish their current action. After the limit, cancel the rest."""
+        """Let the mirrors finish their current action. After the limit, cancel the rest.
+
+        Repairs end first. None begins afterwards beside the mirrors that follow.
+        """
         tasks = [self._tasks[supervisor] for supervisor in supervisors]
         for supervisor in supervisors:
             supervisor.stop()
             self._notifier.forget(supervisor.account.name)
+        await self._end_repairs()
         limit_s = self._timing.close_s
         late = (await asyncio.wait(tasks, timeout=limit_s))[1] if tasks else set()
         for task in late:
@@ -332,7 +333,6 @@ class Daemon:
 
     async def _reconfigure(self, config: Config, group: TaskGroup) -> None:
         """Apply a configuration: restart the accounts whose settings changed."""
-        await self._end_repairs()
         before = self._supervisors
         same = {
             a.name for a in config.accounts if a.name in before and before[a.name].account == a

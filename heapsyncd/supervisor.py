@@ -18,6 +18,7 @@ from heapsyncd.sync.report import Report, Verdict
 
 LOOK_S = 0.05
 """How often to look whether the mirror has started."""
+STOPPED = "The daemon was stopped or reloaded during the repair; run it again."
 
 _log = structlog.get_logger("heapsyncd.daemon")
 
@@ -75,6 +76,10 @@ class Supervisor:
         """Ends the mirror that runs now, and no other."""
         self._turn = asyncio.Lock()
         """Held by the mirror, or by who wants none to run."""
+        self._rests = 0
+        """How many want none to run."""
+        self._limit: asyncio.Timeout | None = None
+        """Cancels the mirror that runs now."""
         self._retry_now = asyncio.Event()
         self._ends = 0
         """How often the mirror has ended."""
@@ -93,10 +98,24 @@ class Supervisor:
 
     @asynccontextmanager
     async def at_rest(self) -> AsyncIterator[None]:
-        """Have no mirror of this account while the context is open; its cache is closed."""
+        """Have no mirror of this account while the context is open; its cache is closed.
+
+        A mirror that does not end within ``timing.close_s`` is cancelled, as at the daemon's end.
+
+        Raises:
+            HeapsyncdError: the account was stopped; another supervisor may mirror it next.
+        """
+        self._rests += 1
         self._end.set()
-        async with self._turn:
-            yield
+        if self._limit is not None and self._limit.when() is None:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._timing.close_s)
+        try:
+            async with self._turn:
+                if self._stop.is_set():
+                    raise HeapsyncdError(STOPPED)
+                yield
+        finally:
+            self._rests -= 1
 
     async def full_pass(self, timeout_s: float | None) -> Verdict:
         """Have the mirror do a full pass both ways; one that is down in trouble tries again."""
@@ -146,17 +165,25 @@ class Supervisor:
 
     async def _mirror_once(self) -> None:
         """Run the mirror once and record what ended it."""
+        limit = asyncio.timeout(None)
         try:
-            await self._mirror(
-                self.account,
-                self._state_dir,
-                self.report,
-                once=False,
-                stop=self._end,
-                ready=self._set_ready,
-                timing=self._timing,
-            )
+            async with limit:
+                self._limit = limit
+                await self._mirror(
+                    self.account,
+                    self._state_dir,
+                    self.report,
+                    once=False,
+                    stop=self._end,
+                    ready=self._set_ready,
+                    timing=self._timing,
+                )
         except Exception as error:
+            if limit.expired():
+                _log.warning(
+                    "mirror cancelled: it did not finish in time", account=self.account.name
+                )
+                return
             # A bug in one account's mirror must not end the others.
             cause = expected_error(error)
             if isinstance(cause, ConfigError):
@@ -170,10 +197,13 @@ class Supervisor:
             else:
                 self.report.failed(cause)
                 _log.warning("mirror stopped", account=self.account.name, reason=str(cause))
+        finally:
+            self._limit = None
 
     async def _until_free(self) -> None:
         """Wait until a mirror may run, feeding the watchdog."""
-        while self._turn.locked() and not self._stop.is_set():
+        # Whoever waits for the turn is given it first; the lock is not held in between.
+        while self._rests and not self._stop.is_set():
             self.report.alive()
             await first_of(self._stop, timeout_s=LOOK_S)
 

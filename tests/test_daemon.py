@@ -24,6 +24,7 @@ from heapsyncd.errors import (
     Unreachable,
 )
 from heapsyncd.notify import Notifier
+from heapsyncd.supervisor import Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
 from heapsyncd.sync.report import Report, Verdict
 
@@ -359,6 +360,69 @@ async def test_a_repair_lets_the_mirrors_rest(tmp_path: Path) -> None:
         await script.until(lambda: script.events.count("a ready") == 2)
         assert "a ends" in script.events
         assert script.events.count("b begins") == 1
+
+
+@asynccontextmanager
+async def supervised(script: Script, state_dir: Path, report: Report) -> AsyncIterator[Supervisor]:
+    """One account's supervisor; its mirror is given little time to end."""
+    timing = Timing(close_s=0.05)
+    supervisor = Supervisor(account("a"), state_dir, report, lambda: None, script.mirror, timing)
+    task = asyncio.create_task(supervisor.run())
+    try:
+        await script.heard("a ready")
+        yield supervisor
+    finally:
+        supervisor.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_watchdog_is_fed_while_an_account_rests(tmp_path: Path) -> None:
+    """A long repair does not look like a daemon that hangs, whoever asked for the rest when."""
+    beats: asyncio.Queue[None] = asyncio.Queue()
+    report = Report("a", beat=lambda: beats.put_nowait(None))
+    async with supervised(Script(), tmp_path, report) as supervisor, asyncio.timeout(DEADLINE_S):
+        for _ in range(2):
+            async with supervisor.at_rest():
+                while not beats.empty():
+                    beats.get_nowait()
+                await beats.get()
+                await beats.get()
+
+
+async def test_who_wants_rest_at_the_same_time_takes_turns(tmp_path: Path) -> None:
+    """The mirror goes on after the last, and keeps nobody waiting."""
+    script, asked = Script(), asyncio.Event()
+    async with supervised(script, tmp_path, Report("a")) as supervisor:
+
+        async def another() -> None:
+            asked.set()
+            async with supervisor.at_rest():
+                assert script.events == ["a begins", "a ready", "a ends"]
+
+        async with supervisor.at_rest():
+            second = asyncio.create_task(another())
+            await asked.wait()
+        await asyncio.wait_for(second, DEADLINE_S)
+        await script.until(lambda: script.events.count("a ready") == 2)
+
+
+async def test_a_mirror_that_does_not_come_to_rest_is_cancelled(tmp_path: Path) -> None:
+    """Then it begins again: no large upload keeps a repair waiting for long."""
+    script = Script(stubborn={"a"})
+    async with supervised(script, tmp_path, Report("a")) as supervisor:
+        async with asyncio.timeout(DEADLINE_S), supervisor.at_rest():
+            assert script.events == ["a begins", "a ready", "a cancelled"]
+        await script.until(lambda: script.events.count("a ready") == 2)
+
+
+async def test_a_stopped_account_is_not_repaired(tmp_path: Path) -> None:
+    """After a reload another supervisor mirrors it, and two must not write."""
+    async with supervised(Script(), tmp_path, Report("a")) as supervisor:
+        supervisor.stop()
+        with pytest.raises(HeapsyncdError, match="run it again"):
+            async with asyncio.timeout(DEADLINE_S), supervisor.at_rest():
+                pytest.fail("it was at rest")
 
 
 class Screen(Desktop):

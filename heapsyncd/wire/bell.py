@@ -15,6 +15,8 @@ from heapsyncd.wire.awareness import State, decode, encode
 _KEY = '{"heapsyncd":'
 _MOST = 1000
 """The devices whose rings are told apart; of more, those heard first are forgotten."""
+_LARGEST_BYTES = 64 << 10
+"""A larger awareness update is not looked through: that would keep the event loop busy."""
 
 
 class Bell:
@@ -36,7 +38,7 @@ class Bell:
 
         Servers repeat states, and send our own back. Those of editors are ignored.
         """
-        if _KEY.encode() not in update:
+        if len(update) > _LARGEST_BYTES or _KEY.encode() not in update:
             return False
         try:
             states = [s for s in decode(update) if s.json.startswith(_KEY)]

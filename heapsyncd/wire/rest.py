@@ -38,6 +38,9 @@ CALL_S = 60.0
 """The longest time of a call, besides the time its bytes take at ``SLOWEST_BYTES_S``."""
 SLOWEST_BYTES_S = 4096
 """The slowest acceptable speed: an answer that trickles in is given up."""
+_STEP_BYTES = 64 << 10
+"""So much is sent within ``SILENCE_S`` at ``SLOWEST_BYTES_S``: a slow link is not a dead one, also
+when several uploads share it."""
 _AT_ONCE = 6
 """The most calls at a time."""
 
@@ -68,11 +71,13 @@ class _Body(aiohttp.Payload):
         raise TypeError("a streamed body has no text")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the pieces; each must be sent within ``SILENCE_S``."""
+        """Write the pieces; each step of one must be sent within ``SILENCE_S``."""
         try:
             async for piece in self._pieces():
-                async with asyncio.timeout(SILENCE_S):
-                    await writer.write(piece)
+                view = memoryview(piece)
+                for at in range(0, len(view), _STEP_BYTES):
+                    async with asyncio.timeout(SILENCE_S):
+                        await writer.write(view[at : at + _STEP_BYTES])
         except HeapsyncdError as error:
             self.failure = error
             raise

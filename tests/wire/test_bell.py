@@ -1,5 +1,7 @@
 """Rings of other devices are heard once each, and nothing else is."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,15 @@ def test_what_was_heard_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.hears(ring) for ring in (*rings, rings[2], rings[0])] == [
         True, True, True, False, True,
     ]  # fmt: skip
+
+
+def test_a_flood_is_not_looked_through() -> None:
+    """A ring is small. What a server sends of 50,000 clients must not keep the loop busy."""
+    flood = encode([State(k, 1, '{"heapsyncd":1}') for k in range(50_000)])
+    began_s = time.process_time()
+    assert not Bell().hears(flood)
+    assert time.process_time() - began_s < 0.01
+    assert Bell().hears(encode([State(k, 1, '{"heapsyncd":1}') for k in range(1000)]))
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))

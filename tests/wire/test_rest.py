@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import socket
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -423,6 +424,35 @@ async def test_a_server_that_stops_reading_is_unreachable(monkeypatch: pytest.Mo
         with pytest.raises(Unreachable):
             await rest.put(dict[str, Any], "/api/x", TOKEN, 100 << 20, pieces)
         stop.set()
+
+
+async def test_a_server_that_reads_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is that something is sent, and not how long a large piece takes: several uploads
+    may share a slow link.
+    """
+    size = 10 << 20
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        left = size
+        while left:
+            left -= len(await reader.read(64 << 10))
+            await asyncio.sleep(0.01)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield bytes(size)
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        listener.bind(("127.0.0.1", 0))
+        server = await asyncio.start_server(serve, sock=listener, limit=64 << 10)
+        port = listener.getsockname()[1]
+        async with server, Rest(f"http://127.0.0.1:{port}") as rest:
+            monkeypatch.setattr(rest_module, "SILENCE_S", 0.5)  # for sending only
+            assert await rest.put(dict[str, Any], "/api/x", TOKEN, size, pieces) == {}
 
 
 async def test_a_certificate_is_checked(tmp_path: Path) -> None:

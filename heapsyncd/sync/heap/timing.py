@@ -77,7 +77,7 @@ class Timing:
     stable_s: float = 600.0
     """After this long without trouble, these pauses start short again."""
     close_s: float = 10.0
-    """At the end, mirrors have this long to finish their action; then they are cancelled."""
+    """At the end, or for a repair, mirrors have this long to finish; then they are cancelled."""
 
 
 DEFAULT: Final = Timing()
