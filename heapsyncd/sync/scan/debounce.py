@@ -1,7 +1,7 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -9,13 +9,14 @@ from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
-from heapsyncd.folder.names import safe_name
+from heapsyncd.folder.names import NOTE_SUFFIX, safe_name
 from heapsyncd.folder.snapshot import Entry
 from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
 from heapsyncd.sync.heap.offload import offload
+from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.link_meanings import names_in
 
@@ -95,10 +96,7 @@ class Debounce:
             since = now
         self._seen[entry.path] = (entry.stat, since)
         wait = self.heap.timing.quiet_s
-        # Written elsewhere and then renamed to here: ctime is later than the last write.
-        moved_here = entry.stat.ctime_ns > entry.stat.mtime_ns
-        is_new = row is None or row.stat is None or row.stat.inode != entry.stat.inode
-        replaced = is_new and (row is not None or moved_here)
+        replaced = row is not None and (row.stat is None or row.stat.inode != entry.stat.inode)
         if replaced or time.time_ns() - entry.stat.mtime_ns > 2_000_000_000:
             wait = 0.0
         if row is not None and row.role == "note" and _has_shrunk(row.size or 0, entry.stat.size):
@@ -109,6 +107,43 @@ class Debounce:
             return True
         self._due[entry.path] = owner_due or since + wait
         return False
+
+    def _is_whole(
+        self, entry: Entry, by_inode: Mapping[int, EntryRow], early: set[str], now: float
+    ) -> bool:
+        """Return whether to read a new file now.
+
+        Args:
+            entry: what the scan found.
+            by_inode: the missing files.
+            early: what nobody writes any more; what is settled is taken out.
+            now: monotonic.
+        """
+        owner = assets_owner(entry.path)
+        if self._is_moved(entry, by_inode) or self._is_settled(entry, None, now, owner):
+            early.discard(entry.path)
+            return True
+        return entry.path in early
+
+    def _is_moved(self, entry: Entry, by_inode: Mapping[int, EntryRow]) -> bool:
+        """Return whether a new path is a missing file with the same stat: nobody is writing it."""
+        before = by_inode.get(entry.stat.inode)
+        known = None if before is None else before.stat
+        if known is None or not entry.stat.same_content(known):
+            return False
+        self._seen.pop(entry.path, None)
+        return True
+
+    def _written_elsewhere(self, created: Sequence[Entry]) -> set[str]:
+        """Return the new notes' paths that were renamed to here after the last write.
+
+        Nobody is writing them any more. Files of this folder that were renamed do not count: their
+        former paths may not be known to be gone yet.
+        """
+        notes = [e for e in created if e.kind == "file" and e.path.endswith(NOTE_SUFFIX)]
+        moved = [e for e in notes if e.stat.ctime_ns > e.stat.mtime_ns]
+        known = {stat.inode for stat in self.heap.index.stats.values()} if moved else set()
+        return {e.path for e in moved if e.stat.inode not in known}
 
     async def _read(self, paths: Iterable[str]) -> list[SavedFile]:
         """Read notes' files; files that cannot be read now are left out and scanned again."""
@@ -181,7 +216,7 @@ class Debounce:
             return False  # the folder was just looked at
         above = PurePosixPath(path).parent
         safe = [n for n in names if all(part == safe_name(part) for part in n.split("/"))]
-        files = {str(at / f"{n}.md") for n in safe for at in (above, PurePosixPath())}
+        files = {str(at / f"{n}{NOTE_SUFFIX}") for n in safe for at in (above, PurePosixPath())}
         left = [p for p in files if self._may_be_new(p)]
         return len(await self.heap.disk.missing(left)) < len(left) if left else False
 

@@ -281,6 +281,7 @@ class Scanner(Debounce):
         found: list[Found] = []
         waiting: list[Found] = []
         whole: list[tuple[Entry, Found]] = []
+        early = self._written_elsewhere(created)
         # Notes before their attachments, which wait for them.
         for k, entry in enumerate(sorted(created, key=lambda e: bool(assets_owner(e.path)))):
             if not k % 500:
@@ -289,10 +290,8 @@ class Scanner(Debounce):
             if entry.kind == "dir":
                 found.append(Found(entry.path, "dir", stat.inode, stat.device))
                 continue
-            owner = assets_owner(entry.path)
-            is_whole = self._is_moved(entry, by_inode) or self._is_settled(entry, None, now, owner)
             fact = Found(entry.path, "file", stat.inode, stat.device, stat.size)
-            if is_whole:
+            if self._is_whole(entry, by_inode, early, now):
                 whole.append((entry, fact))
             else:
                 waiting.append(fact)
@@ -303,25 +302,17 @@ class Scanner(Debounce):
             for entry, base in some:
                 saved = read.get(entry.path)
                 known = await self._examine(entry, base, saved, texts, by_inode)
-                if known is None:
+                is_new = entry.path in texts.heads and self._is_new(known or base, by_inode)
+                if entry.path in early and not is_new:
+                    waiting.append(known or base)  # a copy, or one that was renamed: it rests
                     continue
-                is_new = entry.path in texts.heads and self._is_new(known, by_inode)
-                if is_new and saved and self._waits_for_news(saved, now):
+                if known is None or (is_new and saved and self._waits_for_news(saved, now)):
                     continue
                 waits = is_new and saved and await self._waits_for_names(saved, coming, now)
                 if saved and coming.keys and may_be_copy(self.heap, known):
                     waits = waits or self._waits_for_new(saved, coming.due, now)
                 (waiting if waits else found).append(known)
         return found, waiting
-
-    def _is_moved(self, entry: Entry, by_inode: Mapping[int, EntryRow]) -> bool:
-        """Return whether a new path is a missing file with the same stat: nobody is writing it."""
-        before = by_inode.get(entry.stat.inode)
-        known = None if before is None else before.stat
-        if known is None or not entry.stat.same_content(known):
-            return False
-        self._seen.pop(entry.path, None)
-        return True
 
     def _is_new(self, found: Found, by_inode: Mapping[int, EntryRow]) -> bool:
         """Return whether a note is unknown, so that it is read right away."""
