@@ -36,12 +36,12 @@ from heapsyncd.model import (
 )
 from heapsyncd.wire.values import (
     FileChanged,
+    LiveAnnounced,
     LiveAsked,
     LiveConnected,
     LiveDisconnected,
     LiveEvent,
     LiveLost,
-    LiveRung,
     LiveSynced,
     LiveUpdate,
     UploadSource,
@@ -51,13 +51,13 @@ __all__ = [
     "MAX_PUSH_UPDATE_BYTES",
     "Backend",
     "FileChanged",
+    "LiveAnnounced",
     "LiveAsked",
     "LiveConnected",
     "LiveDisconnected",
     "LiveEvent",
     "LiveFeed",
     "LiveLost",
-    "LiveRung",
     "LiveSynced",
     "LiveUpdate",
     "Opening",
@@ -111,10 +111,10 @@ class LiveFeed(Protocol):
     def send(self, block: BlockId, update: bytes) -> None:
         """Send an update that is too large to push; dropped when the block is not open."""
 
-    def ring(self, block: BlockId) -> None:
+    def announce(self, block: BlockId) -> None:
         """Have the other devices that follow a block poll; dropped when the block is not open.
 
-        Only those that are connected get it (as ``LiveRung``), and a server may not pass it on.
+        Only those that are connected get it (as ``LiveAnnounced``); a server may not pass it on.
         """
 
     def is_open(self, block: BlockId) -> bool:

@@ -128,10 +128,10 @@ class Feed:
             self._following.link.update(block, update, self._clock_s())
             self._stir()
 
-    def ring(self, block: BlockId) -> None:
+    def announce(self, block: BlockId) -> None:
         """Have the others who follow a block ask the delta feed; dropped when it is not open."""
         if self._following.link is not None:
-            self._following.link.ring(block, self._clock_s())
+            self._following.link.announce(block, self._clock_s())
             self._stir()
 
     def is_open(self, block: BlockId) -> bool:

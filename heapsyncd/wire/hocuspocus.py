@@ -47,7 +47,7 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Awareness:
-    """Cursors and presence, as a y-protocols awareness update (``awareness``, ``bell``)."""
+    """Presence, as a y-protocols awareness update (``awareness``, ``announcements``)."""
 
     update: bytes
 

@@ -19,7 +19,7 @@ our own Close a name rests until the server confirms it, or for ``REST_S`` on a 
 does: an Auth that overtakes the server's clean-up would be lost with the old connection.
 
 Signs of life of both sides are tracked by ``pulse``. What devices tell each other apart from the
-documents is in ``bell``.
+documents is in ``announcements``.
 """
 
 from collections import deque
@@ -29,15 +29,15 @@ from typing import Literal
 from heapsyncd.errors import ProtocolError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import hocuspocus as hp
-from heapsyncd.wire.bell import Bell
+from heapsyncd.wire.announcements import Announcements
 from heapsyncd.wire.lib0 import Reader
 from heapsyncd.wire.pulse import DEAD_S, Pulse
 from heapsyncd.wire.scalars import document_name
 from heapsyncd.wire.values import (
+    LiveAnnounced,
     LiveAsked,
     LiveEvent,
     LiveLost,
-    LiveRung,
     LiveSynced,
     LiveUpdate,
 )
@@ -66,7 +66,7 @@ class LiveLink:
     def __init__(self, heap_id: HeapId, now_s: float) -> None:
         self._heap = heap_id
         self.pulse = Pulse(now_s)
-        self._bell = Bell()
+        self._announcements = Announcements()
         self._queue: dict[BlockId, None] = {}
         self._handed: set[BlockId] = set()
         self._documents: dict[str, _Document] = {}
@@ -169,10 +169,10 @@ class LiveLink:
         """Send a change; ignored when the block is not open."""
         self._send_if_open(block, hp.Update(update), now_s)
 
-    def ring(self, block: BlockId, now_s: float) -> None:
+    def announce(self, block: BlockId, now_s: float) -> None:
         """Have the others who follow a block ask the delta feed; ignored when it is not open."""
         if self.is_open(block):
-            self._send_if_open(block, hp.Awareness(self._bell.ring()), now_s)
+            self._send_if_open(block, hp.Awareness(self._announcements.announce()), now_s)
 
     def is_open(self, block: BlockId) -> bool:
         """Whether the server tells every change of a block."""
@@ -256,8 +256,8 @@ class LiveLink:
                 return self._updated(document, update)
             case hp.TokenRequest():
                 self._asked_for_token.add(name)
-            case hp.Awareness(update) if self._bell.hears(update):
-                return [LiveRung()]
+            case hp.Awareness(update) if self._announcements.is_news(update):
+                return [LiveAnnounced()]
         return []
 
     @staticmethod

@@ -59,12 +59,18 @@ class LiveLost:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRung:
+class LiveAnnounced:
     """Another device changed something that may not be followed here: ask the delta feed."""
 
 
 LiveEvent = (
-    LiveConnected | LiveDisconnected | LiveUpdate | LiveAsked | LiveSynced | LiveLost | LiveRung
+    LiveConnected
+    | LiveDisconnected
+    | LiveUpdate
+    | LiveAsked
+    | LiveSynced
+    | LiveLost
+    | LiveAnnounced
 )
 
 

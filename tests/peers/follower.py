@@ -15,11 +15,11 @@ from heapsyncd.wire import websocket
 from heapsyncd.wire.feed import Feed
 from heapsyncd.wire.rest import Rest
 from heapsyncd.wire.values import (
+    LiveAnnounced,
     LiveAsked,
     LiveConnected,
     LiveDisconnected,
     LiveLost,
-    LiveRung,
     LiveSynced,
     LiveUpdate,
 )
@@ -49,7 +49,7 @@ class Follower:
         self.versions: dict[BlockId, int] = {}
         self.synced: set[BlockId] = set()
         self.lost: dict[BlockId, LiveLost] = {}
-        self.links = self.drops = self.rings = 0
+        self.links = self.drops = self.announced = 0
         self._changed = asyncio.Condition()
 
     async def opening(self, blocks: Sequence[BlockId]) -> Mapping[BlockId, tuple[int, bytes]]:
@@ -80,8 +80,8 @@ class Follower:
                         self.synced.add(block)
                     case LiveLost(block):
                         self.lost[block] = event
-                    case LiveRung():
-                        self.rings += 1
+                    case LiveAnnounced():
+                        self.announced += 1
                     case LiveConnected():
                         self.links += 1
                     case LiveDisconnected():

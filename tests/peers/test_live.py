@@ -191,33 +191,33 @@ async def test_a_closed_document_can_be_opened_again(hub: Program, major: int) -
         await follower.until(lambda: "again text" in follower.text(block))
 
 
-async def test_a_ring_reaches_the_other_devices(hub: Program, major: int) -> None:
-    """Each ring is heard once by everybody else who follows the document, and by a device that
-    has rung itself; a new socket of the same device is heard, too.
+async def test_an_announcement_reaches_the_other_devices(hub: Program, major: int) -> None:
+    """Each is heard once by everybody else who follows the document, also by a device that has
+    made one itself; a new socket of the same device is heard, too.
     """
     server = await Hub.start(hub, major)
-    bell, other = await server.put(note("text")), await server.put(note("other"))
+    channel, other = await server.put(note("text")), await server.put(note("other"))
     async with (
-        following(server.url, HEAP, OneToken("T")) as (one, ringing),
+        following(server.url, HEAP, OneToken("T")) as (one, telling),
         following(server.url, HEAP, OneToken("T")) as (two, hearing),
     ):
-        for feed, follower in ((one, ringing), (two, hearing)):
-            feed.follow([bell, other])
+        for feed, follower in ((one, telling), (two, hearing)):
+            feed.follow([channel, other])
             await follower.until(lambda follower=follower: len(follower.synced) == 2)  # type: ignore[misc]
         for count in (1, 2):
-            one.ring(bell)
-            await hearing.until(lambda count=count: hearing.rings == count)  # type: ignore[misc]
-        assert ringing.rings == 0
-        two.ring(bell)
-        await ringing.until(lambda: ringing.rings == 1)
+            one.announce(channel)
+            await hearing.until(lambda count=count: hearing.announced == count)  # type: ignore[misc]
+        assert telling.announced == 0
+        two.announce(channel)
+        await telling.until(lambda: telling.announced == 1)
         await hub.ask("drop")
-        for follower in (ringing, hearing):
+        for follower in (telling, hearing):
             await follower.until(
                 lambda follower=follower: follower.links == 2 and len(follower.synced) == 2  # type: ignore[misc]
             )
-        before = hearing.rings
-        one.ring(bell)
-        await hearing.until(lambda: hearing.rings > before)
+        before = hearing.announced
+        one.announce(channel)
+        await hearing.until(lambda: hearing.announced > before)
 
 
 async def test_leaving_and_following_again(hub: Program, major: int) -> None:

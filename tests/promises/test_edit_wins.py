@@ -271,7 +271,7 @@ class Crossing:
         self.is_heard = asyncio.Event()
         self.echoes = 0
         # A poll in between would take the place of what is held.
-        device.timing = replace(device.timing, stirred_s=3600.0)
+        device.timing = replace(device.timing, after_change_s=3600.0)
         self._device, self._is_crossed = device, False
         self._held: list[Incoming] = []
         self._push, self._receive = HeaperBackend.push, receive.receive

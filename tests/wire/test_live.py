@@ -10,17 +10,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from heapsyncd.errors import ProtocolError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
 from heapsyncd.wire import hocuspocus as hp
-from heapsyncd.wire.bell import Bell
+from heapsyncd.wire.announcements import Announcements
 from heapsyncd.wire.following import Following
 from heapsyncd.wire.lib0 import var_string
 from heapsyncd.wire.live import EMPTY_UPDATE, HOPELESS_S, REST_S, WINDOW, LiveLink
 from heapsyncd.wire.pulse import DEAD_S, KEEP_ALIVE_S, QUIET_S
 from heapsyncd.wire.scalars import document_name
 from heapsyncd.wire.values import (
+    LiveAnnounced,
     LiveAsked,
     LiveEvent,
     LiveLost,
-    LiveRung,
     LiveSynced,
     LiveUpdate,
 )
@@ -99,7 +99,7 @@ def test_at_most_a_window_awaits_sign_in() -> None:
         (hp.Close("reset"), [LiveLost(A, "closed", "reset")]),
         (hp.PermissionDenied("no"), [LiveLost(A, "denied", "no")]),
         (hp.Awareness(b"x"), []),
-        (hp.Awareness(Bell().ring()), [LiveRung()]),
+        (hp.Awareness(Announcements().announce()), [LiveAnnounced()]),
         (hp.SyncStatus(saved=True), []),
         (hp.Stateless("x"), []),
         (hp.Ping(), []),
@@ -117,20 +117,20 @@ def test_messages_of_unknown_documents_are_ignored() -> None:
     assert say(opened(A), B, hp.Update(b"\1u")) == []
 
 
-def test_rings_go_to_open_documents_only() -> None:
-    """A ring is an awareness message; nothing is sent for what the server did not let us open."""
+def test_announcements_go_to_open_documents_only() -> None:
+    """They are awareness messages; nothing is sent for what the server did not let us open."""
     link = opened(A)
     link.queue(B)
     link.open(link.batch()[0], 1, b"\0", TOKEN, 0)
     link.outgoing()
     assert (link.is_open(A), link.is_open(B)) == (True, False)
     for block in (A, B, BLOCKS[2]):
-        link.ring(block, 0)
-    ((document, ring),) = [(frame.document, frame.message) for frame in sent(link)]
+        link.announce(block, 0)
+    ((document, announced),) = [(frame.document, frame.message) for frame in sent(link)]
     assert document == name(A)
-    assert isinstance(ring, hp.Awareness)
-    assert Bell().hears(ring.update)
-    assert say(link, A, ring) == []
+    assert isinstance(announced, hp.Awareness)
+    assert Announcements().is_news(announced.update)
+    assert say(link, A, announced) == []
 
 
 def test_answers_go_to_open_documents_only() -> None:

@@ -51,10 +51,10 @@ class ServerLink:
     """Blocks that can perhaps be followed now, or no more."""
     created: set[BlockId] = field(default_factory=set)
     """Blocks that were created on the server just now, and have nothing yet that others know."""
-    bell: BlockId | None = None
+    channel: BlockId | None = None
     """The block over whose document devices tell each other of what is not followed."""
-    ringing: Paced = field(init=False)
-    """Rings it."""
+    announcing: Paced = field(init=False)
+    """Announces on the channel that there is something new, not too often."""
     poll_took_s: float = 0.0
     """How long the last poll took."""
     oversized_at_s: float = math.inf
@@ -62,12 +62,12 @@ class ServerLink:
     oversized_tries: int = 0
 
     def __post_init__(self) -> None:
-        """Connect the bell with the live connection of the moment."""
-        self.ringing = Paced(self._ring)
+        """Connect the channel with the live connection of the moment."""
+        self.announcing = Paced(self._announce)
 
-    def _ring(self) -> None:
-        if self.live is not None and self.bell is not None:
-            self.live.ring(self.bell)
+    def _announce(self) -> None:
+        if self.live is not None and self.channel is not None:
+            self.live.announce(self.channel)
 
     def hears_of(self, blocks: Iterable[BlockId]) -> bool:
         """Return whether the live connection tells every change that others make of blocks."""

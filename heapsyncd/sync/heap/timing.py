@@ -42,11 +42,11 @@ class Timing:
     """At a start, edits wait at most this long for the server's news."""
     moving_s: float = 1.0
     """The delta feed is polled at least this often while there are changes."""
-    rung_s: float = 1.0
-    """The average time between polls that other devices ask for, and between our rings."""
-    rings: int = 5
+    announced_s: float = 1.0
+    """The average time between polls that other devices ask for, and between our announcements."""
+    announcements: int = 5
     """So many of either may follow each other at once."""
-    stirred_s: float = 2.0
+    after_change_s: float = 2.0
     """After a live change the feed is polled within this time, at random."""
     follow_again_s: float = 1.0
     """How soon a live connection that ended is opened again."""

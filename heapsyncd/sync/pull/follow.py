@@ -4,9 +4,9 @@ The blocks that changed last are followed, up to a limit that is there for the s
 each open document in memory, and opening one costs it about a millisecond.
 
 What is not followed (because it is new, or because there are too many) other devices announce over
-the *bell*, a block that all of them follow: then the delta feed is polled at once. Nothing depends
-on it: where a server passes no rings on, the next poll brings the news. Apps ring no bell. As
-whoever edits a note in one may have made another, a poll follows each live change, too.
+the *channel*, a block that all of them follow: then the delta feed is polled at once. Nothing
+depends on it: where a server passes no announcements on, the next poll brings the news. Apps make
+none. As whoever edits a note in one may have made another, a poll follows each live change, too.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from typing import Final
 import structlog
 
 from heapsyncd.backends.contract import (
+    LiveAnnounced,
     LiveAsked,
     LiveConnected,
     LiveDisconnected,
     LiveEvent,
     LiveFeed,
     LiveLost,
-    LiveRung,
     LiveUpdate,
 )
 from heapsyncd.backoff import first_of
@@ -67,8 +67,8 @@ MANY_COMING = 200
 """With more new blocks than this, a whole heap is being uploaded or mirrored."""
 SPREAD_S: Final = 0.02
 SPREAD_POLLS: Final = 2
-"""After a ring, devices poll within SPREAD_S, or within the time of so many polls if that is
-longer: the slower the server answers, the more devices may be asking it."""
+"""After an announcement, devices poll within SPREAD_S, or within the time of so many polls if that
+is longer: the slower the server answers, the more devices may be asking it."""
 
 
 async def follow(heap: HeapContext, limit: int) -> None:
@@ -116,14 +116,14 @@ async def _update_followed(heap: HeapContext, feed: LiveFeed, limit: int) -> Non
     while True:
         heap.wake.follow.clear()
         changed, link.refollow = link.refollow, set()
-        if (bell := _bell(heap)) is not None:
-            changed.add(bell)
+        if (channel := _channel(heap)) is not None:
+            changed.add(channel)
         among = None if chosen.has_room or len(changed) > limit else changed
         newest = limit + 1 if among is None else 0
         look_up = partial(_look_up, heap_id=heap.id, some=changed, newest=newest)
         found = await heap.db.read(look_up)
-        before, link.bell = link.followed, bell
-        link.followed = chosen.update(found, among, bell)
+        before, link.channel = link.followed, channel
+        link.followed = chosen.update(found, among, channel)
         link.follows_all = chosen.is_all
         heap.report.followed = len(link.followed)
         if link.followed.keys() != before.keys():
@@ -157,8 +157,8 @@ def _look_up(tx: Tx, heap_id: HeapId, some: Collection[BlockId], newest: int) ->
     return found | blocks.followable_among(tx, heap_id, some)
 
 
-def _bell(heap: HeapContext) -> BlockId | None:
-    """Return the block over which devices ring each other, the same one on all of them.
+def _channel(heap: HeapContext) -> BlockId | None:
+    """Return the block over which devices announce news, the same one on all of them.
 
     It is the oldest folder or tag, which nobody opens in an editor, where somebody who comes and
     goes would be shown; if there is none, the oldest note.
@@ -175,7 +175,7 @@ def _are_many_coming(heap: HeapContext) -> bool:
 
 
 class _Chosen:
-    """The blocks that changed last, up to a limit, and the bell."""
+    """The blocks that changed last, up to a limit, and the channel."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -190,14 +190,14 @@ class _Chosen:
         return not self.is_all and len(self._versions) < self._limit
 
     def update(
-        self, found: Found, among: Collection[BlockId] | None, bell: BlockId | None
+        self, found: Found, among: Collection[BlockId] | None, channel: BlockId | None
     ) -> Found:
         """Take over which blocks can be followed, and return those to follow, in order.
 
         Args:
             found: the versions of those that can be, those that changed last first.
             among: of these blocks; None: of all.
-            bell: is always followed, and opened first.
+            channel: is always followed, and opened first.
         """
         if among is None:
             self._versions, self.is_all = {}, True
@@ -205,11 +205,11 @@ class _Chosen:
             self._versions.pop(block, None)
         self._versions |= {block: found[block] for block in reversed(found)}
         most = max(0, len(self._versions) - self._limit)
-        surplus = [b for b in self._versions if b != bell][:most]
+        surplus = [b for b in self._versions if b != channel][:most]
         for block in surplus:
             del self._versions[block]
             self.is_all = False
-        first = {} if bell not in self._versions else {bell: self._versions[bell]}
+        first = {} if channel not in self._versions else {channel: self._versions[channel]}
         return first | {b: self._versions[b] for b in reversed(self._versions)}
 
 
@@ -275,18 +275,18 @@ async def _handle(
             case LiveDisconnected(reason):
                 questions.left.clear()
                 log.debug("live connection lost", heap=heap.report.title, reason=reason)
-            case LiveRung():
+            case LiveAnnounced():
                 spread_s = max(SPREAD_S, SPREAD_POLLS * heap.link.poll_took_s)
-                rung_s, rings = heap.timing.rung_s, heap.timing.rings
-                heap.wake.poll_soon.ask(spread_s, apart_s=rung_s, burst=rings)
+                announced_s, burst = heap.timing.announced_s, heap.timing.announcements
+                heap.wake.poll_soon.ask(spread_s, apart_s=announced_s, burst=burst)
             case _:
                 pass
     updates = [e for e in events if isinstance(e, LiveUpdate)]
     items = [Incoming(u.block, u.sync_version, u.update) for u in updates]
     if items and await receive(heap, items):
         # Somebody is at work: he may create something, too, which no app announces.
-        stirred_s = heap.timing.stirred_s
-        heap.wake.poll_soon.ask(stirred_s, apart_s=stirred_s)
+        after_change_s = heap.timing.after_change_s
+        heap.wake.poll_soon.ask(after_change_s, apart_s=after_change_s)
 
 
 async def _answers_to(heap: HeapContext, asks: Sequence[LiveAsked]) -> list[bytes]:

@@ -81,7 +81,7 @@ async def push(heap: HeapContext) -> bool:
         # Blocks created here, or restored, can be followed now.
         heap.link.created -= accepted
         heap.refollow(u.state.id for u in batch if u.state.id not in heap.link.followed)
-        _ring(heap, accepted)
+        _announce(heap, accepted)
         sent = True
         if len(answered := {r.id for r in results}) < len(batch):
             # Stop here: repeating the request at once would never end.
@@ -116,11 +116,11 @@ def _note_acknowledged(
             heap.link.recent_acks.acknowledged(one.state.id, one.rows, now_s)
 
 
-def _ring(heap: HeapContext, accepted: Iterable[BlockId]) -> None:
+def _announce(heap: HeapContext, accepted: Iterable[BlockId]) -> None:
     """Have other devices poll if they may not follow what was pushed: it is not followed here."""
     live = heap.link.live
     if live is not None and not all(live.is_open(block) for block in accepted):
-        heap.link.ringing.ask(apart_s=heap.timing.rung_s, burst=heap.timing.rings)
+        heap.link.announcing.ask(apart_s=heap.timing.announced_s, burst=heap.timing.announcements)
 
 
 def _report_remarks(heap: HeapContext, results: Sequence[PushResult]) -> None:

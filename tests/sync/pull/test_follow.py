@@ -26,16 +26,16 @@ async def two_devices(world: World, notes: int) -> AsyncIterator[tuple[Device, D
         await device.synced()
         device.poll_interval_s = NEVER_S
     async with one.running(), two.running():
-        bell = min((await world.titles()).values())
-        await until(lambda: world.server.followers(bell) == 2, "both hear the bell")
+        channel = min((await world.titles()).values())
+        await until(lambda: world.server.followers(channel) == 2, "both follow the channel")
         for device in (one, two):
             await device.in_sync()
         yield one, two
 
 
 @pytest.fixture
-def rings(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The rings that the server gets."""
+def announced(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The announcements that the server gets."""
     found: list[bytes] = []
     real = DocumentSession.share_presence
 
@@ -47,7 +47,7 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return found
 
 
-async def test_what_a_device_creates_is_announced(world: World, rings: list[bytes]) -> None:
+async def test_what_a_device_creates_is_announced(world: World, announced: list[bytes]) -> None:
     """A new note, also in a new folder, is in the other folder without waiting for a poll, and is
     followed on both from then on. Its edits, its new name and its deletion are not announced.
     """
@@ -59,8 +59,8 @@ async def test_what_a_device_creates_is_announced(world: World, rings: list[byte
         await until(lambda: "Trips/Oslo.md" in one.notes(), "the note in a folder")
         block = one.id_of("New.md")
         await until(lambda: world.server.followers(block) == 2, "both follow it")
-        assert rings
-        rings.clear()
+        assert announced
+        announced.clear()
         file = one.root / "New.md"
         file.write_text(file.read_text("utf-8").replace("new", "newer"), "utf-8")
         await until(lambda: two.notes().get("New.md") == "newer\n", "the edit")
@@ -68,7 +68,7 @@ async def test_what_a_device_creates_is_announced(world: World, rings: list[byte
         await until(lambda: "Old.md" in two.notes(), "the new name")
         (one.root / "Old.md").unlink()
         await until(lambda: "Old.md" not in two.notes(), "the deletion")
-        assert not rings
+        assert not announced
 
 
 async def test_what_the_server_has_is_not_sent_when_a_note_is_opened(
@@ -105,7 +105,7 @@ async def test_what_an_app_creates_comes_soon_after_an_edit(world: World) -> Non
 async def test_notes_that_are_not_followed_are_announced(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of many notes the newest are followed, besides the bell. An edit of another one comes at
+    """Of many notes the newest are followed, besides the channel. An edit of another one comes at
     once, too, and it is among the newest then; ``status`` says how many are followed.
     """
     monkeypatch.setattr(heap, "FOLLOWED", {"all": 3})
@@ -115,7 +115,7 @@ async def test_notes_that_are_not_followed_are_announced(
         def followed() -> list[int]:
             return [k for k, b in enumerate(blocks) if world.server.followers(b) == 2]
 
-        await until(lambda: followed() == [0, 6, 7], "the bell and the newest")
+        await until(lambda: followed() == [0, 6, 7], "the channel and the newest")
         assert [d.report.snapshot()["heaps"][0]["followed"] for d in (one, two)] == [3, 3]
         file = one.root / "Note 3.md"
         file.write_text(file.read_text("utf-8").replace("text", "words"), "utf-8")

@@ -137,7 +137,7 @@ async def test_the_echo_of_our_own_push_costs_nothing(
         looked_at.extend(items)
         return await real_round(heap, items)
 
-    device.timing = replace(device.timing, stirred_s=3600.0)
+    device.timing = replace(device.timing, after_change_s=3600.0)
     monkeypatch.setattr(follow, "receive", noted)
     monkeypatch.setattr(receive, "_round", noted_round)
     async with device.running():

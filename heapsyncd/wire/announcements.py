@@ -1,4 +1,6 @@
-"""Ring other devices over a document that all of them follow, and hear them; pure (PROTOCOL §6).
+"""Announce to other devices, over a document that all of them follow, that there is news.
+
+Pure (PROTOCOL §6).
 
 A server tells the changes of documents that are open, and nobody can open a document that he does
 not know of. So a device that created one says that there is something new. It uses what any
@@ -14,27 +16,27 @@ from heapsyncd.wire.awareness import State, decode, encode
 
 _KEY = '{"heapsyncd":'
 _MOST = 1000
-"""The devices whose rings are told apart; of more, those heard first are forgotten."""
+"""The devices whose announcements are told apart; of more, those heard first are forgotten."""
 _LARGEST_BYTES = 64 << 10
 """A larger awareness update is not looked through: that would keep the event loop busy."""
 
 
-class Bell:
-    """Our rings on one socket, and those of others."""
+class Announcements:
+    """Our announcements on one socket, and those of others."""
 
     def __init__(self) -> None:
         # As Yjs chooses its client ids. A server ignores a client whose clock does not grow.
         self._client = random.getrandbits(32)
-        self._rings = 0
+        self._made = 0
         self._heard: dict[int, int] = {}
 
-    def ring(self) -> bytes:
-        """Return the awareness update that rings the others once."""
-        self._rings += 1
-        return encode([State(self._client, self._rings, f"{_KEY}{self._rings}}}")])
+    def announce(self) -> bytes:
+        """Return an awareness update that announces news to the others, once."""
+        self._made += 1
+        return encode([State(self._client, self._made, f"{_KEY}{self._made}}}")])
 
-    def hears(self, update: bytes) -> bool:
-        """Tell whether an awareness update is a ring of another device that was not heard yet.
+    def is_news(self, update: bytes) -> bool:
+        """Tell whether an awareness update is an announcement of another device that is new.
 
         Servers repeat states, and send our own back. Those of editors are ignored.
         """
