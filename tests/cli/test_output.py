@@ -1,5 +1,6 @@
 """What the commands print: nothing that others wrote steers the terminal."""
 
+import asyncio
 import json
 import os
 import re
@@ -54,6 +55,22 @@ def test_a_text_is_exact_for_a_program_and_harmless_for_a_person(
     shown = capfdbinary.readouterr().out.decode()
     assert steers(shown) == []
     assert shown.splitlines()[-1] == "end \ufffd"
+
+
+async def test_a_terminal_shows_what_a_pipe_gets(library: Device) -> None:
+    """The same words, and the same exit code, of every command that only reads."""
+    note = "folder/Home/Boat.md"
+    commands = [
+        *(("status",), ("activity",), ("heaps",), ("trash",), ("deletions",), ("key", "show")),
+        *(("fetch", note), ("explain", note), ("links", note), ("backlinks", note)),
+        *(("service", "status"), ("server", "heaps"), ("completion", "bash"), ("log",)),
+    ]
+    shown = await asyncio.gather(*(library.on_terminal(*words, columns=300) for words in commands))
+    for words, on_terminal in zip(commands, shown, strict=True):
+        piped = await library.inside(*words)
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", on_terminal.out)
+        assert sorted(plain.split()) == sorted((piped.out + piped.err).split()), words
+        assert on_terminal.code == piped.code, words
 
 
 @pytest.mark.parametrize("ms", [2**53, -(2**53), 10**30])
