@@ -1,5 +1,5 @@
-"""What all tests share: hypothesis without deadlines (speed is measured in benchmarks), and which
-directories hold slow tests.
+"""What all tests share: hypothesis without deadlines (speed is measured in benchmarks), and where
+slow tests are.
 """
 
 import asyncio
@@ -15,14 +15,29 @@ settings.register_profile(
 )
 settings.load_profile("heapsyncd")
 
-SLOW = [Path(__file__).parent / name for name in ("bench", "peers", "promises/commands", "world")]
+TESTS = Path(__file__).parent
+SLOW = [
+    *(
+        TESTS / name
+        for name in ("bench", "peers", "promises/commands", "promises/server", "world")
+    ),
+    *(
+        TESTS / "promises" / f"test_{name}.py"
+        for name in (
+            *("edit_wins", "exact_files", "files", "first_upload", "front_matter", "links"),
+            *("lost_cache_exact", "names", "oneheap_kills", "places", "refusals"),
+            *("source_bounds", "source_put_back"),
+        )
+    ),
+    *(TESTS / name for name in ("document/test_edit_laws.py", "test_faults.py")),
+]
 """All of what stands there is slow; elsewhere single tests are marked."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what the README's command leaves out."""
     for item in items:
-        if any(item.path.is_relative_to(directory) for directory in SLOW):
+        if any(item.path.is_relative_to(place) for place in SLOW):
             item.add_marker(pytest.mark.slow)
 
 
