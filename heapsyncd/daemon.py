@@ -25,7 +25,6 @@ from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
 from heapsyncd.supervisor import STOPPED, Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.offline.check.repair import check_and_repair
 from heapsyncd.sync.report import Progress, Report, Verdict
 from heapsyncd.sync.runtime.account import mirror_account
 from heapsyncd.tasks import TaskGroup
@@ -222,6 +221,8 @@ class Daemon:
 
     async def _repair(self, arguments: Mapping[str, Any], tell: control.Tell) -> dict[str, Any]:
         """Check and repair every account, one after the other, while its mirror rests."""
+        from heapsyncd.sync.offline.check.repair import check_and_repair  # noqa: PLC0415 - rare
+
         steps: dict[str, Progress] = {}
         offline = arguments.get("offline")
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from heapsyncd.backoff import asked_s
@@ -190,7 +189,7 @@ def pending_as_dicts(
 
 def file_at(folder: str, path: str | None) -> str | None:
     """Return the absolute path of something in a folder; None if it has no path yet."""
-    return None if path is None else str(Path(folder, path))
+    return None if path is None else f"{folder.rstrip('/')}/{path}"
 
 
 def until_ms(error: Exception) -> int | None:

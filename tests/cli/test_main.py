@@ -20,6 +20,7 @@ from tests.oneheap.service import Oneheap
 
 FOR_LATER = {
     "cryptography", "dbus_fast", "heapsyncd.backends.oneheap", "heapsyncd.server",
+    "heapsyncd.sync.offline.check",
     "heapsyncd.wire.oneheap", "jinja2", "jwt", "pygments", "rapidfuzz", "regex", "rich", "ulid",
 }  # fmt: skip
 """What the daemon does without until there is work for it, or for good."""
