@@ -67,7 +67,7 @@ async def test_a_second_daemon_exits_5_and_a_killed_one_leaves_no_lock(
         done = await device("run")
         assert done.code == 5
         assert f"process {first.pid}" in done.err
-        assert await device.is_("in sync")
+        await eventually(lambda: device.is_("in sync"))
         first.kill()
         await first.wait()
     async with device.daemon() as process:
@@ -189,7 +189,7 @@ async def test_sighup_takes_up_the_configuration(
         device.config.write_text("nonsense")
         process.send_signal(signal.SIGHUP)
         device.config.write_text(good)
-        assert await device.is_("in sync")
+        await eventually(lambda: device.is_("in sync"))
         section = good[good.index("[accounts.home]") :]
         second = section.replace("accounts.home", "accounts.second").replace("/folder", "/second")
         device.config.write_text(good + second)
