@@ -236,6 +236,8 @@ class Scanner(Debounce):
         if swapped:
             # A file replaced a directory or the other way round: the old one cannot come back.
             await holds.vanished(self.heap, swapped)
+            for entry in swapped:
+                self._seen.pop(entry.path, None)  # what is there now is not missing
         unplaced = Unplaced(self.heap, [c.found for c in plan.created])
         read: list[str] = []
         for step in plan.in_order():
