@@ -79,10 +79,8 @@ class NoteLinks:
 
     def restricted(self, only: Iterable[str], files: Iterable[str]) -> "NoteLinks":
         """Return links that recognise only these blocks and files, by their present names."""
-        return replace(
-            self, only=frozenset(only), files=frozenset(files), aliases=False, meant=None,
-            moved=None,
-        )  # fmt: skip
+        present = replace(self, aliases=False, meant=None, moved=None)
+        return replace(present, only=frozenset(only), files=frozenset(files))
 
 
 class UnknownName(Exception):
