@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from heapsyncd import control
-from heapsyncd.errors import FolderTrouble
+from heapsyncd.errors import CacheClosed, FolderTrouble
 from heapsyncd.sync.report import Commands, Report, RestoreRequest, UndoRequest
 
 TELL_EVERY_S: Final = 0.2
@@ -21,9 +21,9 @@ def handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handl
     """Return the answers to the control socket's requests."""
 
     async def status(arguments: Mapping[str, Any]) -> dict[str, Any]:
-        # An unreadable cache is reported already. While a busy one stores many notes, the numbers
-        # are right all the same; what waits, and what to review, is as last looked up.
-        with contextlib.suppress(FolderTrouble, TimeoutError):
+        # While a busy cache stores many notes, the numbers are right all the same; what waits, and
+        # what to review, is as last looked up.
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_UP_S):
                 await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
@@ -63,7 +63,9 @@ def handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handl
 async def recount_all(reports: Iterable[Report]) -> None:
     """Update the reports of all running accounts from their caches and folders."""
     for commands in [r.commands for r in reports if r.commands is not None]:
-        await commands.recount()
+        # An unreadable cache is reported already, and a closed one is of an account that ends.
+        with contextlib.suppress(FolderTrouble, CacheClosed):
+            await commands.recount()
 
 
 def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:

@@ -19,7 +19,7 @@ from heapsyncd import control
 from heapsyncd.config import Account, Config
 from heapsyncd.control_requests import handlers, long_handlers, recount_all, telling
 from heapsyncd.desktop import Desktop, Events
-from heapsyncd.errors import FolderTrouble, HeapsyncdError, expected_error, for_people
+from heapsyncd.errors import HeapsyncdError, expected_error, for_people
 from heapsyncd.logind import SuspendLock
 from heapsyncd.notify import Notifier
 from heapsyncd.statelock import hold_state
@@ -264,8 +264,7 @@ class Daemon:
             if self._config.desktop_notices:
                 if time.monotonic() > recounted_s + RECOUNT_EVERY_S:
                     recounted_s = time.monotonic()
-                    with contextlib.suppress(FolderTrouble):  # reported already
-                        await recount_all(self._reports())
+                    await recount_all(self._reports())
                 for notice in events.new([report.snapshot() for report in self._reports()]):
                     await self._desktop.show(notice)
             await asyncio.sleep(LOOK_EVERY_S)

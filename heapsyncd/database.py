@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import aiosqlite
 
-from heapsyncd.errors import ConfigError, FolderTrouble
+from heapsyncd.errors import CacheClosed, ConfigError, FolderTrouble
 
 T = TypeVar("T")
 Params = Sequence[Any] | Mapping[str, Any]
@@ -129,6 +129,7 @@ class Database:
                 never lags behind the file.
 
         Raises:
+            CacheClosed: it was closed before; nothing was stored.
             FolderTrouble: the disk failed, possibly at the commit; nothing was stored.
             Exception: whatever ``fn`` raised; nothing was stored.
         """
@@ -166,6 +167,10 @@ class Database:
     async def _run(
         self, fn: Callable[[Tx], T], then: Callable[[T], None] | None, *, commit: bool
     ) -> T:
+        if self._closing is not None:
+            raise CacheClosed(
+                f"The account of {self._path} was stopped or reloaded meanwhile; try again."
+            )
         # Acquired once: by the thread when it starts, or before that by a cancelled caller.
         claim = threading.Lock()
 

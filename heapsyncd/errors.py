@@ -16,6 +16,7 @@ HeapsyncdError
 │   ├── TooFast               429, with the time to wait                    exit 4
 │   ├── ServerTrouble         5xx, a broken or cut-off answer               exit 4
 │   └── OutcomeUnknown        a creation whose answer was lost              exit 4
+├── CacheClosed               nobody; what was asked meets a reload         exit 1
 └── BlockError                trouble with one block; a Problem, never stops a heap
     ├── UnreadableDocument    yrs can't load it
     ├── UnreadableFile        not UTF-8, contains NUL, or too large
@@ -144,6 +145,10 @@ class OutcomeUnknown(TryLater):
     """
 
     plain = "the server did not answer a request to create something"
+
+
+class CacheClosed(HeapsyncdError):
+    """A command came to a cache that was closed meanwhile: its account is stopped or reloaded."""
 
 
 class BlockError(HeapsyncdError):

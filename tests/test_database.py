@@ -15,7 +15,7 @@ import pytest
 
 from heapsyncd import database
 from heapsyncd.database import Database, Tx
-from heapsyncd.errors import ConfigError, FolderTrouble
+from heapsyncd.errors import CacheClosed, ConfigError, FolderTrouble
 
 SCHEMA = ["CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;"]
 
@@ -217,7 +217,7 @@ async def test_closing_waits_for_what_was_asked_for(path: Path, cancelled: bool)
     await asyncio.gather(*asked, closing[1])
     await asyncio.wait(closing)
     assert closing[0].cancelled() == cancelled
-    with pytest.raises(ValueError, match="no active connection"):
+    with pytest.raises(CacheClosed, match="stopped or reloaded meanwhile; try again"):
         await db.write(add("late"))
     assert not thread.is_alive()
     async with await Database.open(path, SCHEMA) as db:

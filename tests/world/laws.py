@@ -240,7 +240,7 @@ async def _folder_shows(
             note = replace(note, line_breaks=source.line_breaks)
         known = recall(None, note, live[block], (), links)
         assert shows(note, view, links) or note.view(known) == view, (
-            f"{player.name}: {path} does not show\n{view.words()}"
+            f"{player.name}: {path} does not show\n{view.words()}\nbut\n{data.decode()}"
         )
         if source is not None:
             ours = our_keys(index, states[block], path, fields)

@@ -25,7 +25,7 @@ class ServerLink:
     files_wait: bool = False
     """Whether new files wait to be scanned again once its news was received."""
     breaks: int = 0
-    """How often the server was lost; news requested before the last time is outdated."""
+    """How often the news became outdated; what was requested before the last time still is."""
     cursor_ms: int | None = None
     """How far the delta feed was read; the stored cursor may be behind by empty pages."""
     in_doubt: bool = True
@@ -77,6 +77,14 @@ class ServerLink:
         return all(live.is_open(b) or b in self.created for b in blocks)
 
     def lost(self) -> None:
-        """Note that the server was lost: its news is not known until it is received again."""
+        """Note that the server was lost: whoever answers next may have been rolled back.
+
+        It may have been away for less time than anything else needs to notice it.
+        """
+        self.in_doubt = True
+        self.outdate()
+
+    def outdate(self) -> None:
+        """Have nothing sent until the server's news is received again."""
         self.current.clear()
         self.breaks += 1

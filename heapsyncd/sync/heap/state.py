@@ -253,6 +253,7 @@ class HeapContext:
             self.link.files_wait = False
             self.request_rescan()
         if breaks == self.link.breaks:
+            self.link.in_doubt = False
             self.link.current.set()
         else:
             self.wake.pull.set()

@@ -92,7 +92,6 @@ async def pull(heap: HeapContext, *, everything: bool = False, newest: int | Non
         if everything:
             heap.step("receiving", done, total)
     heap.link.doubted.difference_update(doubted)
-    heap.link.in_doubt = heap.link.in_doubt and newest is not None
 
 
 def _first_wanted(tx: Tx, heap: HeapContext, newest: int | None) -> list[BlockId]:

@@ -92,8 +92,7 @@ async def push(heap: HeapContext) -> bool:
         if any(r.status == "stale" or r.sync_version > versions.get(r.id, 0) for r in results):
             heap.wake.pull.set()
         if not_found := {r.id for r in results if r.status == "not_found"}:
-            heap.link.in_doubt = True  # it may lack more
-            heap.link.lost()  # perhaps deleted permanently: the delta feed says so
+            heap.link.lost()  # it may lack more, or was deleted permanently: the feed says so
             heap.wake.pull.set()
             await resend_forgotten(heap, (), heap.index.blocks.keys() - not_found)
         if any(r.status != "ok" for r in results):

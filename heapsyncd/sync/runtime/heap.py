@@ -346,7 +346,7 @@ class HeapMirror:
             # changes compares versions itself, and a push over a newer one is "stale".
             is_told = self.state.link.hears_of(self.state.index.sendable())
             if self.state.dialect.live and not is_told and unsent(self.state):
-                self.state.link.lost()
+                self.state.link.outdate()
             await self._until_current()
             if self.stop.is_set():
                 return

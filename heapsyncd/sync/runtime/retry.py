@@ -90,7 +90,6 @@ class RetryPolicy(Lane):
         if (until := until_ms(error)) is not None:
             self._heap.report.waits[self.work] = until
         self._heap.link.lost()
-        self._heap.link.in_doubt = True
         account = self._heap.account
         # Every kind of work fails in an outage, again and again: it is told once.
         is_known = account.error is not None or self.failures > 1
