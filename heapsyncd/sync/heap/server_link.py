@@ -84,6 +84,15 @@ class ServerLink:
         self.in_doubt = True
         self.outdate()
 
+    def received(self, breaks: int) -> bool:
+        """Note that news was received, requested at this number of breaks; return if it is new."""
+        self.was_current = True
+        if breaks != self.breaks:
+            return False
+        self.in_doubt = False
+        self.current.set()
+        return True
+
     def outdate(self) -> None:
         """Have nothing sent until the server's news is received again."""
         self.current.clear()

@@ -248,15 +248,11 @@ class HeapContext:
 
     def in_touch(self, breaks: int) -> None:
         """Note that news was received; ``breaks`` is the count when it was requested."""
-        self.link.was_current = True
+        if not self.link.received(breaks):
+            self.wake.pull.set()
         if self.link.files_wait:
             self.link.files_wait = False
             self.request_rescan()
-        if breaks == self.link.breaks:
-            self.link.in_doubt = False
-            self.link.current.set()
-        else:
-            self.wake.pull.set()
 
     def refollow(self, blocks: Iterable[BlockId]) -> None:
         """Have it looked up whether blocks can be followed live."""

@@ -6,6 +6,7 @@ import gc
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -253,6 +254,22 @@ def heavy(case: str, heap: str, block: str) -> tuple[bytes, str, str]:
     raise AssertionError(case)
 
 
+def pace_s() -> float:
+    """Return how long this machine takes for a fixed piece of work, at its best."""
+
+    def once_s() -> float:
+        start_s, total = time.perf_counter(), 0
+        for k in range(300_000):
+            total += k * k % 7
+        return time.perf_counter() - start_s
+
+    return min(once_s() for _ in range(5))
+
+
+MOMENT = 6
+"""In the time of so many pieces of work others are served: what takes long is shared out."""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
@@ -266,7 +283,7 @@ def heavy(case: str, heap: str, block: str) -> tuple[bytes, str, str]:
     ],
 )
 async def test_no_request_holds_the_loop(tmp_path: Path, case: str) -> None:
-    """Others are served within 100 ms, whatever one account sends."""
+    """Others are served within a moment (100 ms on a fast machine), whatever one account sends."""
     async with serving(tmp_path / "data") as (server, client):
         await client.sign_in()
         heap = await server.add_heap("H")
@@ -275,7 +292,7 @@ async def test_no_request_holds_the_loop(tmp_path: Path, case: str) -> None:
         other = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
         assert other.stdin is not None
         assert other.stdout is not None
-        longest = []
+        longest, moment_s = [], MOMENT * pace_s()
         # The first one pays for what is done once, and of two the machine may disturb one.
         for _ in range(3):
             body, where, wanted = heavy(case, heap, await server.add_block(heap))
@@ -287,7 +304,7 @@ async def test_no_request_holds_the_loop(tmp_path: Path, case: str) -> None:
             longest.append(gaps.longest_s)
         other.stdin.close()
         await other.wait()
-    assert min(longest[1:]) < 0.1, longest
+    assert min(longest[1:]) < moment_s, (longest, moment_s)
 
 
 # ---- presence ---------------------------------------------------------------------------------
