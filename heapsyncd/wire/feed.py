@@ -61,6 +61,9 @@ class Tokens(Protocol):
     def doubt(self, token: Token) -> None:
         """Report that the server opened no document with this token."""
 
+    def is_rejected(self, token: Token) -> bool:
+        """Return whether a call got 401 with this token."""
+
 
 class Feed:
     """The live feed of one heap. ``run`` works until it is cancelled; iteration yields the events.
@@ -97,7 +100,8 @@ class Feed:
         self._events = EventQueue()
         self._wake = asyncio.Event()
         self._to_open = asyncio.Event()
-        self._token: Token | None = None
+        self._used: list[Token] = []
+        """The tokens that documents were opened with on this socket."""
 
     # Called by the reader
 
@@ -184,7 +188,7 @@ class Feed:
 
     async def _link_once(self, link: LiveLink) -> HeapsyncdError:
         """Open a socket and serve it to its end; returns why it ended."""
-        was_connected = False
+        was_connected, self._used = False, []
         down: HeapsyncdError
         try:
             # Without a token there is no use for a socket.
@@ -201,8 +205,8 @@ class Feed:
             if was_connected:
                 self._lost()
         unwelcome = isinstance(down, LinkClosed) and down.code == UNAUTHORIZED
-        if self._token is not None and (unwelcome or (link.denied and not link.served)):
-            self._tokens.doubt(self._token)
+        if self._used and (unwelcome or (link.denied and not link.served)):
+            self._tokens.doubt(self._used[-1])
         if was_connected:
             await self._events.put(LiveDisconnected(str(down)))
         return down
@@ -244,6 +248,9 @@ class Feed:
                 await socket.ping()
             if not self._following.wants_link:
                 raise _Idle("nothing is followed any more")
+            if link.denied and any(self._tokens.is_rejected(token) for token in self._used):
+                # Perhaps that was why, and a denied name is unusable on this socket.
+                raise Unreachable("the sign-in with which documents were denied has ended")
             self._to_open.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(link.next_tick_s(self._clock_s())):
@@ -266,12 +273,14 @@ class Feed:
             known = await self._opening(blocks)
         except Exception as error:
             raise _OpeningFailed from error
-        self._token = await self._tokens.token()
+        token = await self._tokens.token()
+        if token not in self._used:
+            self._used.append(token)
         now_s = self._clock_s()
         for block in blocks:
             if block in known:
                 sync_version, state_vector = known[block]
-                link.open(block, sync_version, state_vector, self._token, now_s)
+                link.open(block, sync_version, state_vector, token, now_s)
             else:
                 self._following.absent(block, now_s)
 

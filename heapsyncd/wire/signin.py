@@ -168,6 +168,7 @@ class Session:
         self._escalating = asyncio.Lock()
         self._escalations = 0
         self._pair: _Pair | None = None
+        self._rejected: Token | None = None
         self._refusals = 0
         self._paused_until_s = 0.0
         self._failure: HeapsyncdError | None = None
@@ -203,6 +204,7 @@ class Session:
         Raises:
             SignInRefused: the token came from a sign-in and never worked, so no level is left.
         """
+        self._rejected = token
         pair = self._pair
         if pair is None or pair.access != token:
             return
@@ -212,6 +214,10 @@ class Session:
         self._pair = None
         if pair.signed_in and not pair.worked:
             raise self._refused()
+
+    def is_rejected(self, token: Token) -> bool:
+        """Return whether a call got 401 with this token, the last one that any got."""
+        return token == self._rejected
 
     def doubt(self, token: Token) -> None:
         """Record that the live link opened no document with this token: renew it before the next

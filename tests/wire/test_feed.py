@@ -104,12 +104,16 @@ class Session:
 
     tokens: list[str] = field(default_factory=lambda: ["good"])
     doubts: list[str] = field(default_factory=list)
+    rejected: str | None = None
     trouble: HeapsyncdError | None = None
 
     async def token(self) -> Token:
         if self.trouble is not None:
             raise self.trouble
         return Token(self.tokens[0])
+
+    def is_rejected(self, token: Token) -> bool:
+        return token.reveal() == self.rejected
 
     def doubt(self, token: Token) -> None:
         self.doubts.append(token.reveal())
@@ -337,6 +341,22 @@ async def test_a_token_that_opens_nothing_is_renewed() -> None:
         feed.follow(BLOCKS[:60])
         await collect(feed, synced(60))
     assert session.doubts == ["old"]
+
+
+async def test_what_was_denied_to_a_sign_in_that_has_ended_is_opened_again() -> None:
+    """A call with the token got 401 later: the denial concerned the sign-in, not the document."""
+    server = Server(denies={document_name(HEAP, B, 1)})
+    session = Session(["old", "good"])
+    server.good = {"old"}
+    async with feeding(server, session) as feed:
+        feed.follow([A, B])
+        await collect(feed, lambda e: synced(1)(e) and any(isinstance(x, LiveLost) for x in e))
+        server.good, server.denies = {"good"}, set()
+        session.rejected = session.tokens.pop(0)
+        feed.reopen(A)
+        events = await collect(feed, synced(2))
+        assert not any(isinstance(event, LiveLost) for event in events)
+    assert session.doubts == []
 
 
 async def test_a_socket_closed_as_unauthorised_renews_the_token() -> None:

@@ -425,6 +425,17 @@ async def test_a_rejected_token_does_not_serve_on() -> None:
         await session.token()
 
 
+async def test_a_rejected_token_is_known() -> None:
+    """Whoever used it as well may ask."""
+    server = Server()
+    session = server.session()
+    token = await use(server, session)
+    assert not session.is_rejected(token)
+    session.reject(token)
+    assert session.is_rejected(token)
+    assert not session.is_rejected(await session.token())
+
+
 async def test_a_doubted_token_is_refreshed() -> None:
     """What the live link was turned away with is renewed before the next call."""
     server = Server()
