@@ -17,15 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.bench import bench_transfers
-from tests.bench.bench_mirror import BURST, PHASES, Bench
+from tests.bench.bench_mirror import BURST, FLOOR_NOTES, PHASES, Bench
 from tests.bench.folders import spread
-from tests.bench.mirror_floor import Floor
+from tests.bench.mirror_floor import Titles, floor_of
 from tests.bench.notes import heap_of_notes
 from tests.bench.peers import Found, NodeMirror, Peer, Rsync, Syncthing, present
 
@@ -46,6 +47,7 @@ class Goal:
         beside: whose figure stands beside ours; None: the goal is a figure of its own.
         most: the goal, a ratio or a figure; ``further``: the next one.
         least: it is a goal to reach, not to stay below.
+        why: what a distance that is left consists of, with figures of ours in braces.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Goal:
     most: float
     further: float | None = None
     least: bool = False
+    why: str = ""
 
     def is_reached(self, value: float) -> bool:
         """Whether a ratio, or a figure, is as good as the goal."""
@@ -67,29 +70,78 @@ EDIT: Final = "an edit"
 ONE_PUT: Final = "one streamed PUT"
 PLAIN_PUTS: Final = "plain PUTs of the chunks"
 SERVER: Final = "server's minimum"
+PURE: Final = "the pure functions"
+_LOADED: Final = (
+    "both devices and the server share the cores here; a million steps took {machine} ms"
+)
 GOALS: Final = (
-    Goal("first mirror", "first mirror", "s", NODE, 1.0, 0.2),
-    Goal("first upload", "first upload", "s", SYNCTHING, 2.0),
-    Goal(f"{BURST:,} files at once", "at once", "s", SYNCTHING, 1.0, 1 / 3),
-    Goal("save, other folder, p95", "save p95", "ms", SYNCTHING, 1 / 15),
+    Goal(
+        "first mirror", "first mirror", "s", NODE, 1.0, 0.2,
+        why="the pure functions alone (check and load a document, its view, its file) take"
+        " {pure, mirror} s of one core, the server {server, mirror} s; below that they would have"
+        " to be native code",
+    ),
+    Goal(
+        "first upload", "first upload", "s", SYNCTHING, 2.0,
+        why="the pure functions alone (read a file, make its document) take {pure, upload} s of"
+        " one core, the server {server, upload} s; a synchroniser of files makes no documents",
+    ),
+    Goal(
+        f"{BURST:,} files at once", "at once", "s", SYNCTHING, 1.0, 1 / 3,
+        why="the pure functions alone take {pure, at once} s, the server {server, at once} s; a"
+        " synchroniser of files compares no documents",
+    ),
+    Goal("receiver, first mirror", "receiver, mirror", "ms", PURE, 3.0),
+    Goal("sender, many changes", "sender, at once", "ms", PURE, 3.0),
+    Goal("receiver, many changes", "receiver, at once", "ms", PURE, 3.0),
+    Goal(
+        "save, other folder, p95", "save p95", "ms", SYNCTHING, 1 / 15,
+        why="half of the saves are acknowledged within {acknowledged} ms, of which the watch takes"
+        " 20 to 40; the rest is the way to the other device's disk",
+    ),
     Goal("save, other folder, p50", "save p50", "ms", HERE_FEW, 1.25),
-    Goal("new note, other folder, p50", "new p50", "ms", EDIT, 1.0),
-    Goal("memory at rest", "memory at rest", "MB", None, 110),
+    Goal(
+        "new note, other folder, p50", "new p50", "ms", EDIT, 1.0,
+        why="a new note is created, asked for and then filled, and the other device has to ask"
+        " for it: three requests more than an edit",
+    ),
+    Goal(
+        "memory at rest", "memory at rest", "MB", None, 110,
+        why="the device that was started again has {memory, restarted} MB: the difference is what"
+        " a first mirror leaves to the allocator",
+    ),
     Goal("memory, first upload", "memory, upload", "MB", None, 160),
     Goal("memory, first mirror", "memory, mirror", "MB", None, 160),
-    Goal("restart after imports", "restart", "s", RSYNC, 2.0),
-    Goal("imports, processor", "imports", "s", None, 0.35),
-    Goal("idle, share of a core", "idle", "%", NODE, 1 / 20),
+    Goal(
+        "restart after imports", "restart", "s", RSYNC, 2.0,
+        why="looking at each file alone takes {looks} s; the rest loads what is known of each note"
+        " from the cache, signs in and asks for news",
+    ),
+    Goal(
+        "imports, processor", "imports", "s", None, 0.35,
+        why="other packages alone take {imports, others} s",
+    ),
+    Goal(
+        "idle, share of a core", "idle", "%", NODE, 1 / 20,
+        why="the watch of the folder looks every 20 ms, so that a save is seen within 40",
+    ),
     Goal("back live after a restart", "live again", "s", SERVER, 1.5),
     Goal("contents in chunks", "contents", "MB/s", PLAIN_PUTS, 0.9, least=True),
-    # The server that takes chunks hashes them and has each on its disk; the other does neither.
-    Goal("contents in one piece", "contents", "MB/s", ONE_PUT, 0.3, 0.9, least=True),
-    Goal("loop stood still, upload", "loop, upload", "ms", None, 100),
-    Goal("loop stood still, mirror", "loop, mirror", "ms", None, 100),
-    Goal("status, upload", "status, upload", "ms", None, 200),
-    Goal("status, mirror", "status, mirror", "ms", None, 200),
-    Goal("first note there", "first note", "s", None, 1.0),
-)
+    Goal(
+        "contents in one piece", "contents", "MB/s", ONE_PUT, 0.3, 0.9, least=True,
+        why="the server hashes each chunk and has it on its disk before it answers; a plain PUT"
+        " does neither",
+    ),
+    Goal("loop stood still, upload", "loop, upload", "ms", None, 100, why=_LOADED),
+    Goal("loop stood still, mirror", "loop, mirror", "ms", None, 100, why=_LOADED),
+    Goal("status, upload", "status, upload", "ms", None, 200, why=_LOADED),
+    Goal("status, mirror", "status, mirror", "ms", None, 200, why=_LOADED),
+    Goal(
+        "first note there", "first note", "s", None, 1.0,
+        why="the server lists all notes before the newest can be asked for, and the device's"
+        " imports alone take {imports} s",
+    ),
+)  # fmt: skip
 
 Round = Mapping[str, Found]
 """The figures of one round, by whose they are."""
@@ -103,6 +155,8 @@ class Mirror:
     def __init__(self, notes: Mapping[str, str], options: argparse.Namespace) -> None:
         self._notes = notes
         self._options = options
+        some = {path: notes[path] for path in spread(list(notes), FLOOR_NOTES)}
+        self._floor = floor_of(some, Titles.of(notes))
 
     def measure(self, base: Path) -> dict[str, Found]:
         """Ours, and what stands beside it from the same devices."""
@@ -113,8 +167,15 @@ class Mirror:
             self._notes,
             ["upload", "mirror", "saves", "new", "burst", "idle", "restart", "server"],
         )
+        imports_s, others_s = _imports_s()
+        floor = self._floor
         return {
-            OURS: all_ | {"imports": _imports_s()},
+            OURS: all_ | {"imports": imports_s, "imports, others": others_s},
+            PURE: {
+                "receiver, mirror": floor.mirror,
+                "sender, at once": floor.send,
+                "receiver, at once": floor.receive,
+            },
             SERVER: {"live again": all_.pop("least")},
             HERE_FEW: {"save p50": few["save p50"]},
             EDIT: {"new p50": all_["save p50"]},
@@ -122,11 +183,12 @@ class Mirror:
 
     def _run(self, base: Path, notes: Mapping[str, str], phases: Sequence[str]) -> Found:
         base.mkdir()
-        bench = Bench(base, notes, Floor(), self._options)
+        bench, floor = Bench(base, notes, self._floor, self._options), self._floor
         try:
             for name in phases:
                 PHASES[name](bench)
-            rest = max(bench.processes[r].now_mb() for r in ("sender", "receiver"))
+            rest = {r: bench.processes[r].now_mb() for r in ("sender", "receiver")}
+            looks_s = _looks_s(bench.processes["sender"].folder)
             bench.check()
         finally:
             bench.close()
@@ -141,19 +203,30 @@ class Mirror:
             "memory, mirror": mirror.peak_mb["receiver"],
             "save p50": saved.latency_ms["in the other folder"]["p50"],
             "save p95": saved.latency_ms["in the other folder"]["p95"],
-            "memory at rest": rest,
+            "memory at rest": max(rest.values()),
+            "memory, restarted": rest["sender"],
+            "looks": looks_s,
+            "acknowledged": saved.latency_ms["acknowledged"]["p50"],
+            "pure, upload": floor.upload * upload.notes / 1000,
+            "pure, mirror": floor.mirror * mirror.notes / 1000,
+            "receiver, mirror": mirror.per_note_ms("receiver") or 0.0,
             "first note": mirror.waits_ms["the first note was there after"] / 1000,
         }
         for key, phase in (("upload", upload), ("mirror", mirror)):
             ours[f"loop, {key}"] = phase.waits_ms["the loop stood still for at most"]
             ours[f"status, {key}"] = phase.waits_ms["`status` answered within"]
+            ours[f"server, {key}"] = phase.processor_s["server"]
         if "new" in phases:
             idle, restart = found["idle"], found["restart, no change"]
-            again = found["server restarted"]
+            again, burst = found["server restarted"], found["changed at once"]
             share = max(idle.processor_s[r] for r in ("sender", "receiver")) / (idle.wall_s or 1)
             ours |= {
                 "new p50": found["a new note"].latency_ms["in the other folder"]["p50"],
-                "at once": found["changed at once"].wall_s or 0.0,
+                "at once": burst.wall_s or 0.0,
+                "pure, at once": (floor.send + floor.receive) * burst.notes / 1000,
+                "server, at once": burst.processor_s["server"],
+                "sender, at once": burst.per_note_ms("sender") or 0.0,
+                "receiver, at once": burst.per_note_ms("receiver") or 0.0,
                 "idle": share * 100,
                 "live again": again.wall_s or 0.0,
                 "least": again.waits_ms["two bare clients open all notes within"] / 1000,
@@ -162,8 +235,19 @@ class Mirror:
         return ours
 
 
-def _imports_s() -> float:
-    """Processor time of what `heapsyncd run` imports, beside Python's own start."""
+def _looks_s(folder: Path) -> float:
+    """The time that walking a folder and looking at each file takes, and nothing else."""
+    started = time.perf_counter()
+    for top, _, names in os.walk(folder):
+        for name in names:
+            os.stat(os.path.join(top, name))  # noqa: PTH116, PTH118 - the fastest way
+    return time.perf_counter() - started
+
+
+def _imports_s() -> tuple[float, float]:
+    """Processor time of what `heapsyncd run` imports, beside Python's own start, and that of
+    other packages alone.
+    """
 
     def taken(code: str) -> float:
         before = os.times()
@@ -172,7 +256,13 @@ def _imports_s() -> float:
         return sum(after[2:4]) - sum(before[2:4])
 
     run = "import heapsyncd.cli.main, heapsyncd.daemon"
-    return statistics.median(taken(run) for _ in range(3)) - taken("pass")
+    listing = f"{run}, sys; print(*{{n.partition('.')[0] for n in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", listing], capture_output=True, check=True)
+    others = set(done.stdout.decode().split()) - sys.stdlib_module_names - {"heapsyncd"}
+    these = "import " + ", ".join(sorted(n for n in others if n.isidentifier() and n[0] != "_"))
+    start_s = statistics.median(taken("pass") for _ in range(3))
+    all_s, others_s = (statistics.median(taken(c) for _ in range(3)) for c in (run, these))
+    return all_s - start_s, others_s - start_s
 
 
 def _machine() -> Found:
@@ -236,10 +326,41 @@ def show(found: Sequence[Round], absent: Mapping[str, str]) -> None:
     for goal in GOALS:
         print(_line(goal, found, absent))
     loops = [r[_PROBE]["loop"] for r in found if _PROBE in r]
+    if left := [goal for goal in GOALS if goal.why and _is_missed(goal, found)]:
+        known = _medians(found) | {"machine": f"{statistics.median(loops):.3g}"}
+        print("\nWhat the distances that are left consist of:")
+        for goal in left:
+            print(f"* {goal.name}: {goal.why.format_map(known)}.")
     print(
         f"\nA loop of a million steps took {_spread(loops)} ms on {os.cpu_count()} cores"
         f" (load {os.getloadavg()[0]:.1f}): only ratios of one run can be compared."
     )
+
+
+def _medians(found: Sequence[Round]) -> defaultdict[str, str]:
+    """Our own figures, as text; a dash for one that is not there."""
+    ours = [r[OURS] for r in found if OURS in r]
+    keys = {key for figures in ours for key in figures}
+    medians = {k: statistics.median(f[k] for f in ours if k in f) for k in keys}
+    return defaultdict(lambda: "-", {k: f"{v:.3g}" for k, v in medians.items()})
+
+
+def _values(goal: Goal, found: Sequence[Round]) -> list[float]:
+    """What of each round is compared with a goal: a figure, or the ratio of a pair."""
+    ours = [r for r in found if goal.key in r.get(OURS, {})]
+    if goal.beside is None:
+        return [r[OURS][goal.key] for r in ours]
+    pairs = [
+        (r[OURS][goal.key], r[goal.beside][goal.key])
+        for r in ours
+        if goal.key in r.get(goal.beside, {})
+    ]
+    return [mine / other if other else float("inf") for mine, other in pairs]
+
+
+def _is_missed(goal: Goal, found: Sequence[Round]) -> bool:
+    values = _values(goal, found)
+    return bool(values) and not goal.is_reached(statistics.median(values))
 
 
 def _line(goal: Goal, found: Sequence[Round], absent: Mapping[str, str]) -> str:
@@ -251,16 +372,16 @@ def _line(goal: Goal, found: Sequence[Round], absent: Mapping[str, str]) -> str:
     here = f"{goal.name:28}{_spread(ours):>17} {goal.unit:4}"
     if goal.beside is None:
         return f"{here}   {'':46}{'':>20}   {wanted} {goal.unit}{_verdict(goal, ours)}"
-    pairs = [
-        (r[OURS][goal.key], r[goal.beside][goal.key])
+    ratios = _values(goal, found)
+    if not ratios:
+        reason = absent.get(goal.beside, "not measured in this run")
+        return f"{here}   missing: {goal.beside}: {reason}; goal {wanted}"
+    others = [
+        r[goal.beside][goal.key]
         for r in found
         if goal.key in r.get(OURS, {}) and goal.key in r.get(goal.beside, {})
     ]
-    if not pairs:
-        reason = absent.get(goal.beside, "not measured in this run")
-        return f"{here}   missing: {goal.beside}: {reason}; goal {wanted}"
-    ratios = [mine / other if other else float("inf") for mine, other in pairs]
-    beside = f"{goal.beside} {_spread([other for _, other in pairs])} {goal.unit}"
+    beside = f"{goal.beside} {_spread(others)} {goal.unit}"
     return f"{here}   {beside:46}{_spread(ratios):>20}   {wanted}{_verdict(goal, ratios)}"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.peers import NodeMirror, Rsync, Syncthing, present
-from tests.bench.table import GOALS, NODE, OURS, RSYNC, SYNCTHING, Round, show
+from tests.bench.table import GOALS, NODE, OURS, PURE, RSYNC, SYNCTHING, Round, show
 
 
 def line_of(name: str, printed: str) -> str:
@@ -21,7 +21,14 @@ def test_each_goal_stands_beside_its_peer(capsys: pytest.CaptureFixture[str]) ->
     rounds: list[Round] = [
         {
             "machine": {"loop": 50.0},
-            OURS: {"first mirror": mine, "restart": 3.0, "memory at rest": 120.0},
+            OURS: {
+                "first mirror": mine,
+                "restart": 3.0,
+                "looks": 0.25,
+                "memory at rest": 120.0,
+                "sender, at once": 7.0,
+            },
+            PURE: {"sender, at once": 2.0},
             NODE: {"first mirror": theirs},
             RSYNC: {"restart": 1.0},
         }
@@ -35,6 +42,11 @@ def test_each_goal_stands_beside_its_peer(capsys: pytest.CaptureFixture[str]) ->
     assert mirror.endswith("reached")
     for name in ("restart", "memory at rest"):
         assert line_of(name, printed).endswith("NOT REACHED")
+    why = printed[printed.index("What the distances") :]
+    assert "* restart after imports: looking at each file alone takes 0.25 s; the rest" in why
+    assert "started again has - MB" in why, "a figure that is not there is a dash"
+    assert "* first mirror:" not in why
+    assert line_of("sender, many changes", printed).endswith("NOT REACHED")
     for goal in GOALS:
         if goal.beside == SYNCTHING:
             assert "missing: Syncthing" in (line := line_of(goal.name, printed))
