@@ -40,6 +40,10 @@ class OneToken:
         """It was let into nothing."""
         self.doubts += 1
 
+    def is_rejected(self, token: Token) -> bool:
+        """No call ever got 401 with it."""
+        return False
+
 
 class Follower:
     """Documents by block, changed by what the feed says; ``until`` waits for a condition."""
