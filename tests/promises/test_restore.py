@@ -4,12 +4,10 @@ import random
 import time
 
 import pytest
-from pycrdt import Doc, Map
 
 from heapsyncd.cache import heaps, history
 from heapsyncd.database import Tx
 from heapsyncd.errors import UserError
-from heapsyncd.ids import BlockId
 from heapsyncd.model import HistoryLimits
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.status import cached_deletions
@@ -18,28 +16,30 @@ from heapsyncd.sync.report import RestoreRequest
 from tests.sync.rig import Device, World
 
 
-async def put_back(device: Device, path: str, number: int | None = None) -> list[str]:
-    wanted = RestoreRequest((str(device.root / path),), number)
+async def put_back(
+    device: Device, path: str, number: int | None = None, *, preview: bool = False
+) -> list[str]:
+    wanted = RestoreRequest((str(device.root / path),), number, preview=preview)
     told = await restore_alone(device.account, device.base / "state", wanted)
     return [one["path"].removeprefix(f"{device.root}/") for one in told]
 
 
-async def delete_for_good(world: World, block: BlockId) -> None:
-    state = (await world.server.document(block)).state()
-    doc: Doc[Map[object]] = Doc()
-    doc.apply_update(state)
-    before = doc.get_state()
-    doc.get("meta_v0", type=Map)["permanently_deleted_at"] = 1_760_000_000_000
-    await world.server.apply(block, doc.get_update(before))
-
-
 async def test_deleted_for_good(world: World) -> None:
-    """What can't come back under its id comes back as a new note, its text as it stood."""
+    """What can't come back under its id comes back as a new note, its text as it stood. Without a
+    text it can't, which is said before anything is done.
+    """
     device = world.device()
     block = await world.add("Note", "text\n", add_tags=frozenset())
+    folder = await world.add_named("folder", "Projects")
     await device.synced()
-    await delete_for_good(world, block)
+    for gone in (block, folder):
+        await world.delete_for_good(gone)
     await device.synced()
+    assert device.notes() == {}
+    for preview in (True, False):
+        with pytest.raises(UserError, match="deleted permanently, and nothing is kept of it"):
+            await put_back(device, "Projects", preview=preview)
+    assert await put_back(device, "Note.md", preview=True) == ["Note.md"]
     assert device.notes() == {}
     assert await put_back(device, "Note.md") == ["Note.md"]
     await device.synced()
