@@ -81,7 +81,7 @@ class AccountCommands:
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Mark contents for download, and return their progress; ``paths`` are absolute."""
         found: list[dict[str, Any]] = []
-        for mirror in await self._opened():
+        for mirror in await self._opened(paths):
             here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
@@ -89,24 +89,33 @@ class AccountCommands:
 
     async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
         """Restore earlier versions and deleted notes (see ``edits.restore``)."""
-        return [one for m in await self._opened() for one in await restore(m.state, wanted)]
+        return [
+            one for m in await self._opened(wanted.paths) for one in await restore(m.state, wanted)
+        ]
 
     async def undo(self, wanted: UndoRequest) -> list[dict[str, Any]]:
         """Undo this device's recent edits (see ``edits.undo``)."""
-        return [one for m in await self._opened() for one in await undo(m.state, wanted)]
+        return [
+            one for m in await self._opened(wanted.paths) for one in await undo(m.state, wanted)
+        ]
 
-    async def _opened(self) -> list[HeapMirror]:
-        """Return the mirrors of all heaps.
+    async def _opened(self, paths: Sequence[str]) -> list[HeapMirror]:
+        """Return the mirrors of all heaps, for a request for these paths.
 
         Raises:
-            NotRunning: the heaps are not open yet.
+            NotRunning: the heaps are not open yet, or one could not be opened that may be meant.
         """
         await first_of(self.listing.opened, *self.stops, timeout_s=OPENING_S)
         if not self.listing.opened.is_set():
             raise NotRunning(
                 f"{self.account.name} is still starting, or stops; try again in a moment."
             )
-        return list(self.mirrors.values())
+        mirrors = list(self.mirrors.values())
+        if not any(inside(mirror.state.disk.root, paths) for mirror in mirrors):
+            for heap in self.report.heaps.values():
+                if heap.id not in self.mirrors and heap.error is not None:
+                    raise NotRunning(f"{heap.title} could not be opened: {heap.error}")
+        return mirrors
 
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
