@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from heapsyncd import control
-from heapsyncd.errors import CacheClosed, FolderTrouble
+from heapsyncd.errors import CacheClosed, FolderTrouble, NotRunning
 from heapsyncd.sync.report import Commands, Report, RestoreRequest, UndoRequest
 
 TELL_EVERY_S: Final = 0.2
 """How often a command that waits for longer work hears of its progress."""
 LOOK_UP_S: Final = 0.1
 """How long `status` waits for the caches: a person who asks has an answer at once."""
+WAIT_S: Final = 2.0
+"""How long a command waits for an account that starts, or rests for a repair."""
+LOOK_S: Final = 0.05
+"""How often it looks meanwhile."""
 
 T = TypeVar("T")
 
@@ -28,25 +33,25 @@ def handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.Handl
                 await recount(arguments)
         return {"accounts": [report.snapshot() for report in reports()]}
 
-    def running() -> list[tuple[str, Commands]]:
-        return [(r.name, r.commands) for r in reports() if r.commands is not None]
-
     async def deletions(arguments: Mapping[str, Any]) -> dict[str, Any]:
         decision, paths = arguments.get("decision"), arguments.get("paths")
+        running = await _running(reports, but_in_trouble=True)
         return {
             "accounts": [
                 {"name": name, "heaps": await commands.deletions(decision, paths)}
-                for name, commands in running()
+                for name, commands in running.items()
             ]
         }
 
     async def restore_folder(arguments: Mapping[str, Any]) -> dict[str, Any]:
         wanted = [str(name) for name in arguments.get("wanted", [])]
-        return {name: await commands.restore_folder(wanted) for name, commands in running()}
+        running = await _running(reports, but_in_trouble=True)
+        return {name: await commands.restore_folder(wanted) for name, commands in running.items()}
 
     async def fetch(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
         paths = [str(p) for p in arguments.get("paths", [])]
-        return [found for _, commands in running() for found in await commands.fetch(paths)]
+        running = await _running(reports, paths)
+        return [found for one in running.values() for found in await one.fetch(paths)]
 
     async def recount(_arguments: Mapping[str, Any]) -> None:
         await recount_all(reports())
@@ -71,9 +76,6 @@ async def recount_all(reports: Iterable[Report]) -> None:
 def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.LongHandler]:
     """Return the answers to requests that may concern many files."""
 
-    def commands() -> list[Commands]:
-        return [r.commands for r in reports() if r.commands is not None]
-
     async def restore(arguments: Mapping[str, Any], tell: control.Tell) -> list[dict[str, Any]]:
         wanted = RestoreRequest(
             tuple(str(p) for p in arguments.get("paths", [])),
@@ -83,7 +85,8 @@ def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.
         )
 
         async def work() -> list[dict[str, Any]]:
-            return [found for one in commands() for found in await one.restore(wanted)]
+            running = await _running(reports, wanted.paths)
+            return [found for one in running.values() for found in await one.restore(wanted)]
 
         return await telling(work(), tell)
 
@@ -95,11 +98,55 @@ def long_handlers(reports: Callable[[], Iterable[Report]]) -> dict[str, control.
         )
 
         async def work() -> list[dict[str, Any]]:
-            return [found for one in commands() for found in await one.undo(wanted)]
+            running = await _running(reports, wanted.paths or None)
+            return [found for one in running.values() for found in await one.undo(wanted)]
 
         return await telling(work(), tell)
 
     return {"restore": restore, "undo": undo}
+
+
+async def _running(
+    reports: Callable[[], Iterable[Report]],
+    paths: Sequence[str] | None = None,
+    *,
+    but_in_trouble: bool = False,
+) -> dict[str, Commands]:
+    """Return the commands of the accounts that a request concerns, by name.
+
+    Args:
+        reports: of all accounts.
+        paths: only accounts with one of these; None: all.
+        but_in_trouble: leave out accounts that do not run because they are in trouble.
+
+    Raises:
+        NotRunning: no mirror of one of them runs, although a moment was waited for it.
+    """
+    end_s = time.monotonic() + WAIT_S
+    while True:
+        asked = [r for r in reports() if paths is None or r.has_one_of(paths)]
+        if but_in_trouble:
+            asked = [r for r in asked if not _is_in_trouble(r)]
+        missing = next((r for r in asked if r.commands is None), None)
+        if missing is None:
+            return {r.name: r.commands for r in asked if r.commands is not None}
+        if _is_in_trouble(missing) or time.monotonic() > end_s:
+            raise NotRunning(_why_not(missing))
+        await asyncio.sleep(LOOK_S)
+
+
+def _is_in_trouble(report: Report) -> bool:
+    return report.commands is None and report.error is not None and not report.rests
+
+
+def _why_not(report: Report) -> str:
+    if report.rests:
+        return f"{report.name} is being repaired; try again when `heapsyncd check --repair` ended."
+    if report.error is not None:
+        return (
+            f"{report.name} is in trouble, and can do nothing until that is over: {report.error}"
+        )
+    return f"{report.name} is starting; try again in a moment."
 
 
 async def telling(

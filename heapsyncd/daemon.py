@@ -54,7 +54,7 @@ async def run_once(
         StateLocked: a daemon holds this state.
         FolderTrouble: the state directory cannot be used.
     """
-    reports = [Report(account.name, progress) for account in config.accounts]
+    reports = [Report(a.name, progress, folder=str(a.folder)) for a in config.accounts]
     stop = asyncio.Event()
 
     async def one(account: Account, report: Report) -> Verdict:
@@ -110,7 +110,7 @@ async def _no_daemon(_arguments: Mapping[str, Any], _tell: control.Tell) -> None
     """Answer as if no daemon listened: this pass may be over before another one's work is seen."""
 
 
-_OF_A_DAEMON: Final = {"sync": _no_daemon, "repair": _no_daemon}
+_OF_A_DAEMON: Final = dict.fromkeys(("sync", "repair", "restore", "undo"), _no_daemon)
 
 
 def _cancelled(report: Report) -> Verdict:
@@ -285,8 +285,8 @@ class Daemon:
         return [supervisor.report for supervisor in self._supervisors.values()]
 
     def _start(self, account: Account, group: TaskGroup) -> None:
-        report = Report(account.name, beat=lambda: self._beat(account.name))
-        state_dir = self._config.state_dir
+        name, state_dir = account.name, self._config.state_dir
+        report = Report(name, beat=lambda: self._beat(name), folder=str(account.folder))
         supervisor = Supervisor(
             account, state_dir, report, self._announce_ready, self._mirror, self._timing
         )

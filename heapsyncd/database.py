@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self, TypeVar
 import aiosqlite
 
 from heapsyncd.errors import CacheClosed, ConfigError, FolderTrouble
+from heapsyncd.tasks import wait_done
 
 T = TypeVar("T")
 Params = Sequence[Any] | Mapping[str, Any]
@@ -114,8 +115,8 @@ class Database:
         try:
             await asyncio.shield(opening)
         except BaseException:
-            await _wait_done(opening)
-            await _wait_done(asyncio.create_task(_close(connection)))
+            await wait_done(opening)
+            await wait_done(asyncio.create_task(_close(connection)))
             raise
         return cls(path, connection)
 
@@ -150,7 +151,7 @@ class Database:
         try:
             await asyncio.shield(self._closing)
         except asyncio.CancelledError:
-            await _wait_done(self._closing)
+            await wait_done(self._closing)
             raise
 
     async def __aenter__(self) -> Self:
@@ -194,7 +195,7 @@ class Database:
         except asyncio.CancelledError:
             if claim.acquire(blocking=False):
                 running.cancel()
-            await _wait_done(running)
+            await wait_done(running)
             raise
 
 
@@ -245,15 +246,6 @@ def put_aside(path: Path) -> Path:
     except OSError as error:
         raise FolderTrouble(f"{path} can't be renamed: {error.strerror}.") from error
     return aside
-
-
-async def _wait_done(task: "asyncio.Future[Any]") -> None:
-    """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
-    while not task.done():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([task])
-    if not task.cancelled():
-        task.exception()
 
 
 async def _close(connection: aiosqlite.Connection) -> None:

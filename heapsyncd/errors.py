@@ -17,6 +17,7 @@ HeapsyncdError
 │   ├── ServerTrouble         5xx, a broken or cut-off answer               exit 4
 │   └── OutcomeUnknown        a creation whose answer was lost              exit 4
 ├── CacheClosed               nobody; what was asked meets a reload         exit 1
+├── NotRunning                nobody, or who mends the account's trouble    exit 1
 └── BlockError                trouble with one block; a Problem, never stops a heap
     ├── UnreadableDocument    yrs can't load it
     ├── UnreadableFile        not UTF-8, contains NUL, or too large
@@ -149,6 +150,10 @@ class OutcomeUnknown(TryLater):
 
 class CacheClosed(HeapsyncdError):
     """A command came to a cache that was closed meanwhile: its account is stopped or reloaded."""
+
+
+class NotRunning(HeapsyncdError):
+    """A command came to an account that starts, is being repaired, or is in trouble."""
 
 
 class BlockError(HeapsyncdError):

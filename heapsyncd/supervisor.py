@@ -12,9 +12,15 @@ import structlog
 
 from heapsyncd.backoff import first_of
 from heapsyncd.config import Account
-from heapsyncd.errors import ConfigError, HeapsyncdError, expected_error, for_people
+from heapsyncd.errors import (
+    CacheClosed,
+    ConfigError,
+    HeapsyncdError,
+    expected_error,
+    for_people,
+)
 from heapsyncd.sync.heap.timing import Timing
-from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.report import Commands, Report, Verdict
 
 LOOK_S = 0.05
 """How often to look whether the mirror has started."""
@@ -106,6 +112,7 @@ class Supervisor:
             HeapsyncdError: the account was stopped; another supervisor may mirror it next.
         """
         self._rests += 1
+        self.report.rests = True
         self._end.set()
         if self._limit is not None and self._limit.when() is None:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._timing.close_s)
@@ -116,23 +123,39 @@ class Supervisor:
                 yield
         finally:
             self._rests -= 1
+            self.report.rests = self._rests > 0
 
     async def full_pass(self, timeout_s: float | None) -> Verdict:
-        """Have the mirror do a full pass both ways; one that is down in trouble tries again."""
+        """Have the mirror do a full pass both ways; one that is down in trouble tries again.
+
+        If a repair comes in between, the mirror that follows does it.
+        """
         end_s = None if timeout_s is None else time.monotonic() + timeout_s
         ends = self._ends
         self.try_again()
-        while (commands := self.report.commands) is None:
-            left_s = None if end_s is None else end_s - time.monotonic()
-            if self._ends != ends or self._stop.is_set() or (left_s is not None and left_s <= 0):
-                reason = self.report.error or "the account did not start in time"
-                return Verdict(self.report.state, self._exit_code, (reason,))
-            await first_of(self._stop, timeout_s=LOOK_S)
+        while True:
+            while (commands := self.report.commands) is None:
+                left_s = None if end_s is None else end_s - time.monotonic()
+                is_over = left_s is not None and left_s <= 0
+                if self._ends != ends or self._stop.is_set() or is_over:
+                    reason = self.report.error or "the account did not start in time"
+                    return Verdict(self.report.state, self._exit_code, (reason,))
+                await first_of(self._stop, timeout_s=LOOK_S)
+            verdict = await self._pass_of(commands, end_s)
+            is_rest = self._end.is_set() or self.report.commands is not commands
+            if self._stop.is_set() or not is_rest:
+                return verdict
+            while self.report.commands is commands and not self._stop.is_set():  # it ends now
+                await first_of(self._stop, timeout_s=LOOK_S)
+
+    async def _pass_of(self, commands: Commands, end_s: float | None) -> Verdict:
         self.report.waited_for += 1
         try:
             return await commands.full_pass(
                 None if end_s is None else max(0.0, end_s - time.monotonic())
             )
+        except CacheClosed as error:  # the mirror ended meanwhile, and is in no trouble
+            return Verdict("syncing", error.exit_code, (str(error),))
         except HeapsyncdError as error:
             self.report.failed(error)
             return Verdict(self.report.state, error.exit_code, (for_people(error),))

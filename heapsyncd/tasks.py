@@ -1,7 +1,8 @@
-"""Structured concurrency: the one task group of this program."""
+"""Structured concurrency: nothing goes on after who waits for it was cancelled."""
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -10,7 +11,7 @@ T = TypeVar("T")
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """A task group whose errors never swallow a cancellation from outside.
+    """The task group of this program, whose errors never swallow a cancellation from outside.
 
     Before Python 3.13 a group raises the errors of its tasks *instead of* the cancellation, when
     both come at once. Whoever catches such errors to try again would then live on for ever.
@@ -68,6 +69,25 @@ class TaskGroup(asyncio.TaskGroup):
                 task.uncancel()
                 task.cancel()
             raise
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Return the result of work in a thread; a cancelled caller continues once that has ended."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await wait_done(running)
+        raise
+
+
+async def wait_done(task: "asyncio.Future[Any]") -> None:
+    """Wait for a task to end, even if the caller is cancelled. Its error is not raised."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 def _current() -> asyncio.Task[Any]:

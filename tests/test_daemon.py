@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -17,6 +18,7 @@ from heapsyncd.daemon import Daemon, run_once
 from heapsyncd.dbus import Bus
 from heapsyncd.desktop import Desktop, Notice
 from heapsyncd.errors import (
+    CacheClosed,
     ConfigError,
     HeapsyncdError,
     SignInRefused,
@@ -24,9 +26,9 @@ from heapsyncd.errors import (
     Unreachable,
 )
 from heapsyncd.notify import Notifier
-from heapsyncd.supervisor import Supervisor
+from heapsyncd.supervisor import Mirror, Supervisor
 from heapsyncd.sync.heap.timing import DEFAULT, Timing
-from heapsyncd.sync.report import Report, Verdict
+from heapsyncd.sync.report import Commands, Report, Verdict
 
 DEADLINE_S = 10
 
@@ -166,6 +168,17 @@ async def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StateLocked):
             await run_once(config(tmp_path, "a"), mirror=script.mirror)
         assert await states(tmp_path) == {"a": "in sync"}
+
+
+async def test_a_pass_alone_is_no_daemon(tmp_path: Path) -> None:
+    """Who asks it for what takes long hears of no daemon, not of an unknown request."""
+    script = Script(scanned={"a": asyncio.Event()})
+    task = asyncio.create_task(run_once(config(tmp_path, "a"), mirror=script.mirror))
+    await script.heard("a begins")
+    for request in ("sync", "repair", "restore", "undo"):
+        assert await control.ask(tmp_path, request, lambda _: None, since_ms=0) is None
+    script.scanned["a"].set()
+    await asyncio.wait_for(task, DEADLINE_S)
 
 
 async def test_trouble_of_one_account_leaves_the_others_alone(tmp_path: Path) -> None:
@@ -363,10 +376,13 @@ async def test_a_repair_lets_the_mirrors_rest(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def supervised(script: Script, state_dir: Path, report: Report) -> AsyncIterator[Supervisor]:
+async def supervised(
+    script: Script, state_dir: Path, report: Report, mirror: Mirror | None = None
+) -> AsyncIterator[Supervisor]:
     """One account's supervisor; its mirror is given little time to end."""
     timing = Timing(close_s=0.05)
-    supervisor = Supervisor(account("a"), state_dir, report, lambda: None, script.mirror, timing)
+    run = mirror or script.mirror
+    supervisor = Supervisor(account("a"), state_dir, report, lambda: None, run, timing)
     task = asyncio.create_task(supervisor.run())
     try:
         await script.heard("a ready")
@@ -414,6 +430,45 @@ async def test_a_mirror_that_does_not_come_to_rest_is_cancelled(tmp_path: Path) 
         async with asyncio.timeout(DEADLINE_S), supervisor.at_rest():
             assert script.events == ["a begins", "a ready", "a cancelled"]
         await script.until(lambda: script.events.count("a ready") == 2)
+
+
+@dataclass
+class Passes:
+    """Commands of a mirror whose pass ends with it."""
+
+    stop: asyncio.Event
+    begun: asyncio.Event
+    ends_with: Exception | None
+
+    async def full_pass(self, _timeout_s: float | None) -> Verdict:
+        self.begun.set()
+        if self.ends_with is None:
+            return Verdict("in sync", 0)
+        await self.stop.wait()
+        raise self.ends_with
+
+
+async def test_a_pass_goes_on_after_a_repair(tmp_path: Path) -> None:
+    """It is done by the mirror that follows, and the account is in no trouble."""
+    script, report, begun = Script(), Report("a"), asyncio.Event()
+    ends: list[Exception | None] = [CacheClosed("stopped or reloaded"), None]
+
+    async def mirror(*args: object, stop: asyncio.Event, **others: object) -> Verdict:
+        report.commands = cast("Commands", Passes(stop, begun, ends.pop(0)))
+        try:
+            return await script.mirror(*args, stop=stop, **others)  # type: ignore[arg-type]
+        finally:
+            report.commands = None
+
+    async with supervised(script, tmp_path, report, mirror) as supervisor:
+        asked = asyncio.create_task(supervisor.full_pass(None))
+        await begun.wait()
+        async with supervisor.at_rest():
+            states = [report.state]
+        assert await asyncio.wait_for(asked, DEADLINE_S) == Verdict("in sync", 0)
+        await script.until(lambda: script.events.count("a ready") == 2)
+        assert report.error is None
+        assert [*states, report.state] == ["syncing", "in sync"]
 
 
 async def test_a_stopped_account_is_not_repaired(tmp_path: Path) -> None:

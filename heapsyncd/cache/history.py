@@ -200,12 +200,15 @@ _MAY_GO: Final = f"notice IS NULL AND id NOT IN {_LAST_IN_TRASH}"
 def trim(tx: Tx, now_ms: int, limits: HistoryLimits) -> int:
     """Delete the oldest texts beyond the limits; return how many.
 
-    Renditions count among the latest versions; they are never deleted here.
+    Renditions count among the latest versions; they are never deleted here. The days end a day
+    after the last change that the server told, if not now: a clock that is far ahead must not
+    delete everything, and nothing says yet that it is.
     """
     before = tx.execute("SELECT count(*) FROM history").fetchone()[0]
+    told_ms = tx.execute("SELECT coalesce(max(cursor_ms), 0) FROM heap").fetchone()[0]
     tx.execute(
         f"DELETE FROM history WHERE made_at_ms < ? AND {_MAY_GO}",  # noqa: S608
-        (now_ms - limits.days * _DAY_MS,),
+        (min(now_ms, told_ms + _DAY_MS) - limits.days * _DAY_MS,),
     )
     beyond = (
         "SELECT id FROM (SELECT id, sum(length(text)) OVER (ORDER BY made_at_ms DESC, id DESC) AS"

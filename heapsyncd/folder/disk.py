@@ -2,8 +2,8 @@
 
 Paths are relative to the heap's folder, with ``/``. Every path is resolved from the folder's own
 descriptor, name by name, without following symlinks. All blocking work runs in threads. Cancelling
-the caller does not stop a call that has begun. The process may be killed at any point of any call
-without losing user data.
+the caller does not stop a call that has begun; if it writes, the caller continues when it has
+ended. The process may be killed at any point of any call without losing user data.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from heapsyncd.folder.trouble import FileBusy, PathChanged, translated
 from heapsyncd.folder.walk import scan, stat_of
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Stat
+from heapsyncd.tasks import in_thread
 
 __all__ = ["FileBusy", "HeapFolder", "Part", "PathChanged", "Result", "Write"]
 
@@ -56,7 +57,7 @@ class HeapFolder:
         Raises:
             FolderTrouble: the folder belongs to another heap.
         """
-        await asyncio.to_thread(marker.create, self.root, heap_id, title)
+        await in_thread(lambda: marker.create(self.root, heap_id, title))
         self._heap = heap_id
 
     async def marker(self) -> HeapId | None:
@@ -241,13 +242,16 @@ class HeapFolder:
         return await self._change(lambda: places.clear_temps(self.root, parts_older_than_s))
 
     async def _change(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in a thread after checking the marker."""
+        """Run ``work`` in a thread after checking the marker.
+
+        A cancelled caller waits for it: whoever mirrors into the folder next is alone in it.
+        """
 
         def guarded() -> T:
             marker.check(self.root, self._heap)
             return work()
 
-        return await asyncio.to_thread(guarded)
+        return await in_thread(guarded)
 
     def _with_open_file(self, path: str, work: Callable[[int], tuple[T, Stat]]) -> tuple[T, Stat]:
         """Let ``work`` read an open file, and verify that the file did not change meanwhile."""

@@ -14,6 +14,7 @@ from heapsyncd.folder import replace, safe_open, syscalls
 from heapsyncd.folder.trouble import PathChanged, translated
 from heapsyncd.folder.walk import stat_of
 from heapsyncd.model import Stat
+from heapsyncd.tasks import in_thread
 
 T = TypeVar("T")
 PART_PREFIX = ".heapsyncd-part-"
@@ -59,7 +60,7 @@ class Part:
         in_order, self._hashed_bytes = offset == self._hashed_bytes, _UNKNOWN
         hashing = asyncio.create_task(asyncio.to_thread(self._hash, pieces if in_order else ()))
         try:
-            await asyncio.to_thread(self._run, lambda d, t: _append(d, t, offset, pieces))
+            await in_thread(lambda: self._run(lambda d, t: _append(d, t, offset, pieces)))
         finally:
             await hashing
         if in_order:
@@ -86,11 +87,11 @@ class Part:
             PathChanged: the path is not as expected and does not hold this content already. The
             part stays.
         """
-        return await asyncio.to_thread(self._finish, expect, mode, sha256 or self._sha256)
+        return await in_thread(lambda: self._finish(expect, mode, sha256 or self._sha256))
 
     async def drop(self) -> None:
         """Delete the part."""
-        await asyncio.to_thread(self._run, lambda d, t: replace.discard(t, d))
+        await in_thread(lambda: self._run(lambda d, t: replace.discard(t, d)))
 
     def _hash(self, pieces: Sequence[bytes]) -> None:
         for piece in pieces:

@@ -179,7 +179,7 @@ class Accounts:
     async def accept(self, public_key: str, name: str | None = "") -> None:
         """Let a key sign in from now on, by a line in the ``accounts`` file; None shuts it out.
 
-        The tokens of a key that is shut out stop working at once.
+        The tokens of a key that is shut out stop working at once, and for good.
 
         Raises:
             ConfigError: it is not a public key.
@@ -192,11 +192,11 @@ class Accounts:
                 # Only public keys stand in it, and the server may run as another user.
                 await asyncio.to_thread(write_whole, self._list_file, changed, 0o644, replace=True)
         await self._read_listed()
-
-    async def revoke(self) -> None:
-        """End every sign-in; all tokens stop working at once."""
-        self._sessions.clear()
-        await self._db.write(lambda tx: tx.execute("DELETE FROM sessions").rowcount)
+        account = self._by_key.get(public_key)
+        if name is None and account is not None:
+            # Whoever has a copy of them would be let in again together with the key.
+            over = await self._db.write(lambda tx: _end_sessions(tx, account.id))
+            self._sessions.difference_update(over)
 
     async def sign_out(self, token: str) -> None:
         """End the sign-in that an access token belongs to; Refusal 401."""
@@ -321,6 +321,12 @@ def _accounts(tx: Tx) -> Iterable[Account]:
 
 def _sessions(tx: Tx) -> set[str]:
     return {session for (session,) in tx.execute("SELECT id FROM sessions")}
+
+
+def _end_sessions(tx: Tx, account_id: str) -> set[str]:
+    """End all sign-ins of an account; return them."""
+    sql = "DELETE FROM sessions WHERE account_id = ? RETURNING id"
+    return {session for (session,) in tx.execute(sql, (account_id,))}
 
 
 def _store_session(tx: Tx, refresh: Claims, now_s: int, most: int) -> set[str]:

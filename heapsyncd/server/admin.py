@@ -40,11 +40,6 @@ class Admin:
         """Accept a key (base58)."""
         return await self._services.accounts.add(public_key, name)
 
-    async def revoke_tokens(self) -> None:
-        """End every sign-in; tokens stop working and document sessions end."""
-        await self._services.accounts.revoke()
-        self._services.recheck_rights()
-
     def drop_sockets(self, code: int) -> None:
         """Close every WebSocket."""
         for socket in list(self._sockets):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from heapsyncd.backoff import asked_s
@@ -263,7 +264,7 @@ class Report:
     progress: Callable[[Progress], None] | None = None
     beat: Callable[[], None] | None = None
     folder: str = ""
-    """The account's, absolute; set by its mirror."""
+    """The account's, absolute."""
     connected: bool = False
     ready: bool = False
     """Whether the first pass over folder and server is complete."""
@@ -283,12 +284,18 @@ class Report:
     heaps: dict[HeapId, HeapReport] = field(default_factory=dict)
     commands: Commands | None = None
     """What a person's commands ask of the running mirror; None while no mirror runs."""
-
+    rests: bool = False
+    """Whether it is kept from running, because the account is being repaired."""
     waited_for: int = 0
     """How many commands wait for a full pass: it is not to wait for a poll."""
 
     steps: dict[str, Progress] = field(default_factory=dict)
     """The unfinished steps of longer work with notes, by label."""
+
+    def has_one_of(self, paths: Iterable[str]) -> bool:
+        """Return whether one of these absolute paths is in the account's folder."""
+        roots = (Path(self.folder), Path(self.folder).resolve())
+        return any(Path(path).is_relative_to(root) for path in paths for root in roots)
 
     @property
     def state(self) -> State:
@@ -300,7 +307,7 @@ class Report:
             return "error"
         if not self.connected:
             return "offline"
-        if not self.ready or any(h.left() for h in self.heaps.values()):
+        if not self.ready or self.rests or any(h.left() for h in self.heaps.values()):
             return "syncing"
         return "in sync"
 

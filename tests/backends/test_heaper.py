@@ -78,7 +78,6 @@ async def test_revoked_tokens_are_replaced_by_a_sign_in(tmp_path: Path) -> None:
     async with heaper(tmp_path / "server") as (server, backend):
         heap = await server.add_heap("Home")
         await backend.heaps()
-        await server.revoke_tokens()
         await server.refuse(public_key(SEED))
         with pytest.raises(SignInRefused):
             await backend.heaps()

@@ -110,8 +110,12 @@ async def test_a_part_is_decided_on_by_its_path(device: Device, server: Server) 
         assert [(h["path"], h["file"], h["decision"]) for h in found["held"]] == [
             ("My Bulk/N03.md", str(bulk / "N03.md"), "undo")
         ]
+
+        async def is_back() -> bool:
+            return [p.name for p in bulk.iterdir()] == ["N03.md"]
+
         await eventually(lambda: holds(13))
-        assert [p.name for p in bulk.iterdir()] == ["N03.md"]
+        await eventually(is_back)  # it is written once it is not held any more
         assert (
             "13 deletions are carried out now"
             in (await device.inside("deletions", "--confirm")).out

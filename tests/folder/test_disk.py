@@ -4,14 +4,17 @@ import asyncio
 import hashlib
 import os
 import socket
+import threading
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from heapsyncd.errors import FolderTrouble, UnreadableFile
-from heapsyncd.folder import disk, safe_open, syscalls
+from heapsyncd.folder import disk, marker, safe_open, syscalls
 from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.folder.ignore import NO_RULES, Ignore
+from heapsyncd.ids import HeapId
 from heapsyncd.model import Stat
 
 MAX = 1 << 20
@@ -478,6 +481,50 @@ async def test_only_our_own_temporaries_are_swept(folder: HeapFolder, root: Path
     kept = {*theirs, fresh, "d", "link", ".heapsyncd-0000000000aa.tmp"}
     assert names(root) - {f"link/{ours[0]}"} == kept
     assert (outside / ours[0]).exists()
+
+
+@pytest.mark.parametrize("call", ["sweep", "write", "make", "append"])
+async def test_nothing_is_written_after_a_call_was_cancelled(
+    folder: HeapFolder, root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The next mirror, or a repair, is alone in the folder."""
+    entered, goes_on = threading.Event(), threading.Event()
+    checked, opened = marker.check, safe_open.open_root
+
+    def check(at: Path, heap: HeapId | None) -> None:
+        entered.set()
+        goes_on.wait()
+        checked(at, heap)
+
+    def open_root(at: Path) -> int:
+        entered.set()
+        goes_on.wait()
+        return opened(at)
+
+    if call == "append":
+        monkeypatch.setattr(safe_open, "open_root", open_root)
+    else:
+        monkeypatch.setattr(marker, "check", check)
+    calls: dict[str, Callable[[], Awaitable[object]]] = {
+        "sweep": folder.clear_temps,
+        "write": lambda: folder.write("new.md", b"new", None),
+        "make": lambda: folder.make_dir("new"),
+        "append": lambda: folder.part("new.bin", "0" * 64).append(0, b"new"),
+    }
+    (root / ".heapsyncd-0123456789ab.tmp").touch()
+    before = names(root)
+    task = asyncio.ensure_future(calls[call]())
+    try:
+        assert await asyncio.to_thread(entered.wait, 10)
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+        assert not task.done()
+        assert names(root) == before
+    finally:
+        goes_on.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    assert names(root) != before
 
 
 async def test_calls_at_once_do_not_disturb_each_other(folder: HeapFolder, root: Path) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from heapsyncd.markdown.links import NO_LINKS
 from heapsyncd.markdown.read.parse import parse
 from heapsyncd.model import PullAnswer, PullAsk
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.edits.new_texts import NewTexts
+from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap import state
 from heapsyncd.sync.offline.status import cached_status
 from tests.sync.proxy import Forward, before
@@ -359,6 +361,31 @@ async def test_lost_cache_and_id(world: World, saved: str, names: list[str]) -> 
     assert saved in device.notes().values()
     assert block in {device.id_of(name) for name in names}
     assert len(await world.blocks()) == len(names)
+
+
+async def test_a_copy_that_vanishes_after_a_lost_cache_is_not_the_note(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two files with its id, the note is the one that can still be read; no other is made."""
+    device = world.device()
+    block = await world.add("Note", "One line of text.\n\nAnother line of it.\n")
+    await device.synced()
+    shutil.rmtree(device.base / "state")
+    gone, kept = device.root / "A.md", device.root / "B.md"
+    shutil.copy(device.root / "Note.md", gone)
+    (device.root / "Note.md").rename(kept)
+    replace(kept, "Another", "An other")
+    real = NewTexts.of
+
+    async def of(self: NewTexts, paths: Iterable[str]) -> list[SavedFile]:
+        gone.unlink(missing_ok=True)
+        return [saved for saved in await real(self, paths) if saved.path != gone.name]
+
+    monkeypatch.setattr(NewTexts, "of", of)
+    await device.synced()
+    assert list(device.notes()) == ["Note.md"]
+    assert "An other" in device.notes()["Note.md"]
+    assert await world.titles() == {"Note": block}
 
 
 async def test_compaction_with_unsent_edits(world: World) -> None:

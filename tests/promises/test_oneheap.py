@@ -69,10 +69,14 @@ async def test_a_folder_shows_all_kinds_of_items(mirror: Mirror, service: Onehea
 
 
 async def test_undo_deletes_nothing_for_good(mirror: Mirror, service: Oneheap) -> None:
-    """There is no trash: what is new is left and named, and what was deleted comes back."""
+    """There is no trash: what is new is left and named, and what was deleted comes back, but for a
+    content.
+    """
     service.add("note", name="Old", body="old\n")
+    service.add("file", name="Me", filename="me.jpg", data="aGVsbG8=")
     await mirror.synced()
     since_ms = time.time_ns() // 1_000_000
+    (mirror.root / "me.jpg").unlink()
     (mirror.root / "New.md").write_text("new\n")
     (mirror.root / "Fresh").mkdir()
     (mirror.root / "Fresh/pic.png").write_bytes(b"PNG")
@@ -81,7 +85,7 @@ async def test_undo_deletes_nothing_for_good(mirror: Mirror, service: Oneheap) -
     for _ in range(2):
         done = await undo_alone(mirror.account, mirror.base / "state", UndoRequest(since_ms))
         left = {one["path"] for one in done if one["action"] == "left"}
-        assert left >= {"New.md", "Fresh", "Fresh/pic.png"}
+        assert left >= {"New.md", "Fresh", "Fresh/pic.png", "me.jpg"}
         await mirror.synced()
         names = sorted(str(i["name"]) for i in service.store.items.values())
         assert names == ["Fresh", "New", "Old", "pic.png"]

@@ -1,14 +1,13 @@
 """Texts and notes put back, where it is not plain what that means."""
 
 import random
+import time
 
 import pytest
-from pycrdt import Doc, Map
 
-from heapsyncd.cache import history
+from heapsyncd.cache import heaps, history
 from heapsyncd.database import Tx
 from heapsyncd.errors import UserError
-from heapsyncd.ids import BlockId
 from heapsyncd.model import HistoryLimits
 from heapsyncd.sync.cache_file import open_cache
 from heapsyncd.sync.offline.status import cached_deletions
@@ -17,28 +16,30 @@ from heapsyncd.sync.report import RestoreRequest
 from tests.sync.rig import Device, World
 
 
-async def put_back(device: Device, path: str, number: int | None = None) -> list[str]:
-    wanted = RestoreRequest((str(device.root / path),), number)
+async def put_back(
+    device: Device, path: str, number: int | None = None, *, preview: bool = False
+) -> list[str]:
+    wanted = RestoreRequest((str(device.root / path),), number, preview=preview)
     told = await restore_alone(device.account, device.base / "state", wanted)
     return [one["path"].removeprefix(f"{device.root}/") for one in told]
 
 
-async def delete_for_good(world: World, block: BlockId) -> None:
-    state = (await world.server.document(block)).state()
-    doc: Doc[Map[object]] = Doc()
-    doc.apply_update(state)
-    before = doc.get_state()
-    doc.get("meta_v0", type=Map)["permanently_deleted_at"] = 1_760_000_000_000
-    await world.server.apply(block, doc.get_update(before))
-
-
 async def test_deleted_for_good(world: World) -> None:
-    """What can't come back under its id comes back as a new note, its text as it stood."""
+    """What can't come back under its id comes back as a new note, its text as it stood. Without a
+    text it can't, which is said before anything is done.
+    """
     device = world.device()
     block = await world.add("Note", "text\n", add_tags=frozenset())
+    folder = await world.add_named("folder", "Projects")
     await device.synced()
-    await delete_for_good(world, block)
+    for gone in (block, folder):
+        await world.delete_for_good(gone)
     await device.synced()
+    assert device.notes() == {}
+    for preview in (True, False):
+        with pytest.raises(UserError, match="deleted permanently, and nothing is kept of it"):
+            await put_back(device, "Projects", preview=preview)
+    assert await put_back(device, "Note.md", preview=True) == ["Note.md"]
     assert device.notes() == {}
     assert await put_back(device, "Note.md") == ["Note.md"]
     await device.synced()
@@ -159,6 +160,31 @@ async def test_history_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch)
         await db.write(lambda tx: history.trim(tx, 1 << 50, HistoryLimits(0, 0)))
         kept = await db.read(lambda tx: history.of_block(tx, block))
     assert (kept[0].why, kept[0].data.endswith(b"text\n")) == ("deleted", True)
+
+
+async def test_a_clock_far_ahead_deletes_no_history(world: World) -> None:
+    """A machine whose clock was set ten years ahead keeps what is two days old; later it goes."""
+    device = world.device()
+    block = await world.add("Note", "text\n")
+    await device.synced()
+    now_ms = time.time_ns() // 1_000_000
+    day_ms = 24 * 3600 * 1000
+    async with await open_cache(device.account, device.base / "state") as db:
+
+        async def left(at_ms: int) -> list[bytes]:
+            await db.write(lambda tx: history.trim(tx, at_ms, HistoryLimits()))
+            return [v.data for v in await db.read(lambda tx: history.of_block(tx, block))]
+
+        def keep(tx: Tx) -> None:
+            for days in (100, 2):
+                at_ms = now_ms - days * day_ms
+                history.keep(tx, world.heap, block, "Note.md", "saved", b"%d" % days, at_ms)
+
+        await db.write(keep)
+        assert await left(now_ms + 3650 * day_ms) == [b"2"]
+        later_ms = now_ms + 95 * day_ms
+        await db.write(lambda tx: heaps.set_cursor(tx, world.heap, later_ms))
+        assert await left(later_ms) == []
 
 
 async def test_a_mass_deletion_that_was_confirmed(world: World) -> None:

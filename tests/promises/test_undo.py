@@ -1,16 +1,21 @@
 """What was done on a device is taken back; what others did since stays."""
 
+import asyncio
 import errno
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from heapsyncd.errors import FolderTrouble, NotRunning
 from heapsyncd.folder import syscalls
 from heapsyncd.sync.cache_file import open_cache
+from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.offline.versions import undo_alone
-from heapsyncd.sync.report import UndoRequest
+from heapsyncd.sync.report import RestoreRequest, UndoRequest
+from heapsyncd.sync.runtime.open_heap import open_heap
 from tests.sync.rig import Device, World, files, refusing
 
 
@@ -214,6 +219,57 @@ async def test_what_is_nowhere_else_stays(world: World, monkeypatch: pytest.Monk
     expected = {"News.md": "new and theirs\n", "Saved.md": "new\n", "Unsent.md": "new\n"}
     (root / "Binary.md").unlink()
     assert device.notes() == expected
+
+
+async def test_a_mirror_that_starts_knows_its_heaps(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks while they are being opened waits for that, and does not hear of nothing."""
+    device = world.device()
+    await world.add("Note", "old\n")
+    await device.synced()
+    began = now_ms()
+    edit(device, "Note.md", "old", "new")
+    await device.synced()
+    asked: list[asyncio.Task[list[dict[str, Any]]]] = []
+
+    async def opening(*arguments: Any) -> HeapContext:
+        assert device.report.commands is not None
+        undoing = device.report.commands.undo(UndoRequest(began, preview=True))
+        asked.append(asyncio.create_task(undoing))
+        await asyncio.sleep(0)
+        return await open_heap(*arguments)
+
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.open_heap", opening)
+    async with device.running():
+        (step,) = await asked[0]
+    assert (step["path"], step["action"]) == ("Note.md", "text")
+
+
+async def test_a_heap_that_could_not_be_opened_is_not_empty(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for something in it hears why, and not of nothing."""
+    device = world.device()
+    await world.add("Note", "old\n")
+    await device.synced()
+
+    async def refused(*_arguments: Any) -> HeapContext:
+        raise FolderTrouble("the disk is away")
+
+    monkeypatch.setattr("heapsyncd.sync.runtime.account.open_heap", refused)
+    path = str(device.root / "Note.md")
+    async with device.running():
+        commands = device.report.commands
+        assert commands is not None
+        asking = [
+            commands.undo(UndoRequest(0)),
+            commands.restore(RestoreRequest((path,))),
+            commands.fetch([path]),
+        ]
+        for asked in asking:
+            with pytest.raises(NotRunning, match="Home could not be opened: the disk is away"):
+                await asked
 
 
 async def test_only_what_is_asked_for(world: World) -> None:

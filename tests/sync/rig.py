@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
-from pycrdt import Doc
+from pycrdt import Doc, Map
 
 from heapsyncd.config import Account
 from heapsyncd.document import rebuild
@@ -187,6 +187,14 @@ class World:
         made = express([replica.state()], Target(**target))  # type: ignore[arg-type]
         assert made.update is not None
         await self.server.apply(block, made.update)
+
+    async def delete_for_good(self, block: BlockId) -> None:
+        """A permanent deletion, which the document says."""
+        doc: Doc[Any] = Doc()
+        doc.apply_update((await self.server.document(block)).state())
+        before = doc.get_state()
+        doc.get("meta_v0", type=Map)["permanently_deleted_at"] = 1_760_000_000_000
+        await self.server.apply(block, doc.get_update(before))
 
     async def compact_to_known_roots(self, block: BlockId) -> None:
         """Give a document another history, as a server may that knows nothing of the source."""

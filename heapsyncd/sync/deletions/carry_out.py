@@ -68,6 +68,7 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
     restored = await _restore_passed(heap, undone)
 
     over = [h for h in decided if h not in kept]
+    undone_since: list[Passed] = []
 
     def finish(tx: Tx) -> None:
         """Store what is done, and what was decided otherwise meanwhile."""
@@ -76,17 +77,17 @@ async def _carry_out(heap: HeapContext, rescan: set[str]) -> bool:
         for direction in {h.direction for h in decided} - standing:
             holds.forget_recent(tx, heap.id, direction)
         now = {(h.direction, h.path): h.decision for h in holds.of_heap(tx, heap.id)}
-        undone_since = [
+        undone_since[:] = [
             Passed(h.direction, h.path, h.role, h.block_id, keys.get(h.path), now_ms(), undo=True)
             for h in over
             if h.decision == "confirm" and now.get((h.direction, h.path)) == "undo"
         ]
         holds.let_through(tx, heap.id, undone_since)
-        heap.holds.is_asked = heap.holds.is_asked or bool(undone_since)
         same = [h for h in kept if now.get((h.direction, h.path)) == h.decision]
         holds.decide(tx, heap.id, None, same)
 
     await heap.release_holds(over, finish)
+    heap.holds.is_asked = heap.holds.is_asked or bool(undone_since)
     log.info(
         "held deletions decided",
         heap=heap.report.title,

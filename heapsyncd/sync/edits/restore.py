@@ -13,18 +13,20 @@ from typing import Any, Protocol
 
 import structlog
 
-from heapsyncd.cache import history, renditions
+from heapsyncd.cache import blocks, history, renditions
+from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.cache.history import Trashed, Version
 from heapsyncd.database import Tx
 from heapsyncd.diff.shown import Line, shown
 from heapsyncd.document.edit import Target
+from heapsyncd.document.replica import Replica
 from heapsyncd.errors import TryLater, UserError
 from heapsyncd.folder.disk import FileBusy, PathChanged
 from heapsyncd.ids import BlockId
 from heapsyncd.markdown.front_lines import OurKeys
 from heapsyncd.model import Stat
-from heapsyncd.sync.edits.fields import edit_fields
+from heapsyncd.sync.edits.fields import edit_fields, is_gone_for_good
 from heapsyncd.sync.edits.note_saved import notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.limits import NOTE_BYTES
@@ -278,12 +280,37 @@ async def restore_trashed(
     kept = await heap.db.read(lambda tx: history.of_block(tx, trashed.block_id))
     last = next((v for v in kept if v.why == "deleted"), None)
     path = trashed.path or f"{trashed.title}.md"
+    if await _is_gone(heap, trashed.block_id, has_text=bool(last and last.data)):
+        raise _gone(path)
     if not preview:
         path = await _undelete(heap, trashed, path, b"" if last is None else last.data)
     number = None if last is None else last.number
     done: dict[str, Any] = {"number": number, "made_at_ms": None, "changed": True, "diff": []}
     place = str(heap.disk.root / path)
     return [*restored, {"path": place, "file": place, **done}]
+
+
+async def _is_gone(heap: HeapContext, block: BlockId, *, has_text: bool) -> bool:
+    """Return whether a deleted block cannot come back, not even as a new note of its text."""
+
+    def read(tx: Tx) -> tuple[BlockState | None, list[bytes], bool]:
+        log = blocks.log(tx, block)
+        return blocks.get(tx, block), [r.data for r in log], any(r.local for r in log)
+
+    state, updates, is_unsent = await heap.db.read(read)
+    if state is None:
+        return True
+    if not heap.dialect.has_trash:
+        # The item is made again, but its content was deleted with it.
+        return state.kind == "file" and not is_unsent
+    with heap.at_work.on(block):
+        return not has_text and await offload(
+            lambda: is_gone_for_good(state, Replica.load(updates).fields())
+        )
+
+
+def _gone(path: str) -> UserError:
+    return UserError(f"{path} was deleted permanently, and nothing is kept of it here.")
 
 
 async def _undelete(heap: HeapContext, trashed: Trashed, path: str, text: bytes) -> str:
@@ -293,7 +320,7 @@ async def _undelete(heap: HeapContext, trashed: Trashed, path: str, text: bytes)
         live = heap.index.is_live(trashed.block_id)
     if not live:
         if not text:
-            raise UserError(f"{path} was deleted permanently, and no text of it is kept here.")
+            raise _gone(path)
         path = await _as_new(heap, path, text, trashed.block_id)
     log.info("restored from the trash", path=path, block=trashed.block_id, as_new_note=not live)
     return path

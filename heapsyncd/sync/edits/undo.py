@@ -262,8 +262,10 @@ async def _do(
         return await attach_again(heap, step.block, step.content, preview=wanted.preview)
     if step.action == "back":
         trashed = await heap.db.read(lambda tx: history.trashed(tx, heap.id))
-        for one in [t for t in trashed if t.block_id == step.block]:
-            await restore_trashed(heap, one, preview=wanted.preview)
+        one = next((t for t in trashed if t.block_id == step.block), None)
+        if one is None:
+            return None  # its file became another note
+        await restore_trashed(heap, one, preview=wanted.preview)
         return {}
     entry = heap.index.entries.get(heap.index.path_of.get(step.block, step.path))
     if entry is None or await heap.disk.stat(entry.path) is None:

@@ -82,6 +82,7 @@ class ServerLink:
         It may have been away for less time than anything else needs to notice it.
         """
         self.in_doubt = True
+        self.created.clear()  # others may have heard of them meanwhile
         self.outdate()
 
     def received(self, breaks: int) -> bool:

@@ -78,8 +78,9 @@ async def push(heap: HeapContext) -> bool:
             lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
         )
         _report_remarks(heap, results)
-        # Blocks created here, or restored, can be followed now.
-        heap.link.created -= accepted
+        # Blocks created here, or restored, can be followed now. One that is refused may be sent
+        # much later, when others know it.
+        heap.link.created.difference_update(r.id for r in results)
         heap.refollow(u.state.id for u in batch if u.state.id not in heap.link.followed)
         _announce(heap, accepted)
         sent = True

@@ -155,6 +155,8 @@ class AccountMirror:
                     break
                 if row.mirrored and self._is_selected(row.title, row.id):
                     await self._start(group, Heap(row.id, row.title))
+            if not self._stop.is_set():
+                self._listing.opened.set()
             lane = Lane(self._backend.contact)
             while not self._stop.is_set():
                 self._listing.begins()
@@ -223,6 +225,7 @@ class AccountMirror:
                 async with asyncio.timeout_at(end):
                     with suppress(_Stopped):
                         await self._list_heaps(group)
+                        self._listing.opened.set()
             except TimeoutError:
                 verdict = late(self._account)
             else:

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from heapsyncd.backoff import first_of
 from heapsyncd.cache.activity import Direction
 from heapsyncd.config import Account
 from heapsyncd.database import Database
+from heapsyncd.errors import NotRunning
 from heapsyncd.ids import HeapId
 from heapsyncd.sync.deletions.decisions import held_deletions
 from heapsyncd.sync.deletions.lost_folder import ask_for_folder
@@ -22,6 +24,9 @@ from heapsyncd.sync.runtime.full_pass import Listing, late, moved, until_sent
 from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.transfers.on_demand import fetch
 
+OPENING_S: Final = 2.0
+"""How long a command waits until the heaps are open."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountCommands:
@@ -32,7 +37,8 @@ class AccountCommands:
         db: its cache.
         report: its status.
         mirrors: its heaps; more may be added while a command is carried out.
-        listing: lets a pass wait until the heaps are listed again.
+        listing: lets a pass wait until the heaps are listed again, and a command until they are
+            open.
         settle: waits for the end of a pass, until the loop's time given; returns its verdict, with
             what was sent and received beyond the given counts.
         stops: events that end the mirror.
@@ -75,7 +81,7 @@ class AccountCommands:
     async def fetch(self, paths: Sequence[str]) -> list[dict[str, Any]]:
         """Mark contents for download, and return their progress; ``paths`` are absolute."""
         found: list[dict[str, Any]] = []
-        for mirror in self.mirrors.values():
+        for mirror in await self._opened(paths):
             here = inside(mirror.state.disk.root, paths)
             if here:
                 found += await fetch(mirror.state, here)
@@ -84,14 +90,32 @@ class AccountCommands:
     async def restore(self, wanted: RestoreRequest) -> list[dict[str, Any]]:
         """Restore earlier versions and deleted notes (see ``edits.restore``)."""
         return [
-            item
-            for mirror in self.mirrors.values()
-            for item in await restore(mirror.state, wanted)
+            one for m in await self._opened(wanted.paths) for one in await restore(m.state, wanted)
         ]
 
     async def undo(self, wanted: UndoRequest) -> list[dict[str, Any]]:
         """Undo this device's recent edits (see ``edits.undo``)."""
-        return [one for m in self.mirrors.values() for one in await undo(m.state, wanted)]
+        return [
+            one for m in await self._opened(wanted.paths) for one in await undo(m.state, wanted)
+        ]
+
+    async def _opened(self, paths: Sequence[str]) -> list[HeapMirror]:
+        """Return the mirrors of all heaps, for a request for these paths.
+
+        Raises:
+            NotRunning: the heaps are not open yet, or one could not be opened that may be meant.
+        """
+        await first_of(self.listing.opened, *self.stops, timeout_s=OPENING_S)
+        if not self.listing.opened.is_set():
+            raise NotRunning(
+                f"{self.account.name} is still starting, or stops; try again in a moment."
+            )
+        mirrors = list(self.mirrors.values())
+        if not any(inside(mirror.state.disk.root, paths) for mirror in mirrors):
+            for heap in self.report.heaps.values():
+                if heap.id not in self.mirrors and heap.error is not None:
+                    raise NotRunning(f"{heap.title} could not be opened: {heap.error}")
+        return mirrors
 
     async def recount(self) -> None:
         """Update the report from the cache and the account's folder."""
@@ -127,7 +151,7 @@ class AccountCommands:
         except TimeoutError:
             return late(self.account)
         if any(stop.is_set() for stop in self.stops):
-            return Verdict("syncing", 1, ("the daemon stops",))
+            return Verdict("syncing", 1, ("the account stops, or is reloaded",))
         for mirror in list(self.mirrors.values()):
             await mirror.begin_pass()
         return await self.settle(end, passed)

@@ -24,6 +24,8 @@ class Listing:
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
+        self.opened = asyncio.Event()
+        """Set once the heaps are open that are known without the server."""
         self._waiting: list[asyncio.Future[HeapsyncdError | None]] = []
         self._served: list[asyncio.Future[HeapsyncdError | None]] = []
 

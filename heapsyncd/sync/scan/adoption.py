@@ -5,6 +5,7 @@ time.
 """
 
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -169,7 +170,10 @@ async def _by_id(
 async def _unlike_document(
     heap: HeapContext, block: BlockId, paths: Sequence[str], texts: NewTexts
 ) -> dict[str, int]:
-    """Return how much some files differ from a note's document, by path; all 0 if unknown."""
+    """Return how much some files differ from a note's document, by path; all 0 if unknown.
+
+    One that can be read no more, or is gone, is the last to be taken for the note.
+    """
     updates = await heap.db.read(lambda tx: [r.data for r in blocks.log(tx, block)])
 
     def compare(files: Sequence[SavedFile]) -> dict[str, int]:
@@ -182,7 +186,7 @@ async def _unlike_document(
         return {file.path: difference(shown, file.data) for file in files}
 
     found = await offload(compare, await texts.of(paths))
-    return {path: found.get(path, 0) for path in paths}
+    return {path: found.get(path, sys.maxsize if found else 0) for path in paths}
 
 
 async def _by_place(

@@ -139,12 +139,17 @@ async def test_a_token_is_renewed(tmp_path: Path) -> None:
                 assert (await live.next(name, hp.SyncStatus)).saved
 
 
-async def test_revoked_tokens(client: Client, server: Server, name: str, block: BlockId) -> None:
-    """Revoking ends all sign-ins at once: access tokens, refresh tokens, open documents."""
+async def test_a_key_that_is_refused(
+    client: Client, server: Server, name: str, block: BlockId
+) -> None:
+    """All its sign-ins end at once: access tokens, refresh tokens, open documents. They do not
+    come back with the key: somebody may have copied them.
+    """
     async with client.live() as live:
         doc = await live.open(name)
-        await server.revoke_tokens()
+        await server.refuse(client.keys.public)
         await is_shut(live, name, server, block, doc)
+    await server.accept(client.keys.public)
     assert (await client.ask("POST", "/api/me", json={}))[0] == 401
     path = "/api/auth/refresh_token"
     assert (await client.ask("POST", path, token=client.refresh))[0] == 401

@@ -4,7 +4,6 @@ The cache is copied first. Each heap is repaired in one transaction; what is lef
 mirror does: it reads, writes, pulls and merges as always.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from heapsyncd.sync.heap.traffic import Traffic
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.offline.check.account import check, connected
 from heapsyncd.sync.offline.check.findings import Checked, Finding, Step
+from heapsyncd.tasks import in_thread
 
 _OF_FOLDER: Final = frozenset({"mark", "clear"})
 _OF_CACHE: Final = frozenset({"reindex", "rebuild search", "remove rows"})
@@ -76,7 +76,7 @@ async def repair(
     copy = ""
     if not all(f.repair in _OF_FOLDER for f in wanted):
         copy = str(beside(path, "bak"))
-        await asyncio.to_thread(copy_database, path, Path(copy))
+        await in_thread(lambda: copy_database(path, Path(copy)))
     done: list[Finding] = []
     async with await open_cache(account, state_dir) as db:
         of_cache = [f for f in wanted if f.repair in _OF_CACHE]
