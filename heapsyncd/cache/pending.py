@@ -17,15 +17,20 @@ class Pending:
     why: str
 
 
-# Each part uses an index of its own, so that synced blocks cost nothing.
+# Each part uses an index of its own, so that synced blocks cost nothing. It is in the order of the
+# ids, so that a first mirror, of which thousands of blocks wait, costs no more than the limit.
 _UP = (
-    "SELECT id FROM block WHERE heap_id = :heap AND born_here > 0"
-    " UNION SELECT block_id FROM log CROSS JOIN block ON id = block_id"
-    " WHERE local > 0 AND heap_id = :heap"
+    "SELECT id FROM (SELECT id FROM block WHERE heap_id = :heap AND born_here > 0"
+    " ORDER BY id LIMIT :limit)"
+    " UNION SELECT block_id FROM (SELECT DISTINCT block_id FROM log"
+    " CROSS JOIN block ON id = block_id WHERE local > 0 AND heap_id = :heap"
+    " ORDER BY block_id LIMIT :limit)"
 )
 _DOWN = (
-    "SELECT id FROM block WHERE heap_id = :heap AND wanted > 0"  # noqa: S608
-    f" UNION SELECT id FROM block WHERE heap_id = :heap AND stale > 0 AND NOT {WAITING}"
+    "SELECT id FROM (SELECT id FROM block WHERE heap_id = :heap AND wanted > 0"  # noqa: S608
+    " ORDER BY id LIMIT :limit)"
+    " UNION SELECT id FROM (SELECT id FROM block WHERE heap_id = :heap AND stale > 0"
+    f" AND NOT {WAITING} ORDER BY id LIMIT :limit)"
 )
 
 
