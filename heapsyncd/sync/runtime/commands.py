@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from heapsyncd.cache.activity import Direction
 from heapsyncd.config import Account
@@ -23,8 +24,7 @@ from heapsyncd.sync.runtime.heap import HeapMirror
 from heapsyncd.sync.transfers.on_demand import fetch
 
 
-@dataclass(frozen=True, slots=True)
-class AccountCommands:
+class AccountCommands(Struct, frozen=True):
     """Carries out commands while the mirror runs; implements ``report.Commands``.
 
     Args:
