@@ -15,14 +15,14 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.errors import ServerTrouble, SignInRefused, TooFast, TryLater
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """How long to wait after consecutive failures.
 
     Args:

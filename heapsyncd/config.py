@@ -11,13 +11,14 @@ import posixpath
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.errors import ConfigError
 from heapsyncd.ids import ULID_PATTERN, Password, Seed
@@ -48,8 +49,7 @@ file and the credential ``<account>.key``.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """One account on one server, and the folder it is mirrored to."""
 
     name: str
@@ -80,9 +80,9 @@ class Account:
     """Whether other processes take a part of the work on many notes."""
     history: HistoryLimits = field(default_factory=HistoryLimits)
     """How long earlier texts are kept: the section [history], the same for all accounts."""
-    seed: Seed | None = field(default=None, repr=False)
+    seed: Seed | None = None
     """The key; None until ``cli/settings.py`` has read it, and for an account with a password."""
-    password: Password | None = field(default=None, repr=False)
+    password: Password | None = None
     """The password; None until it has been read, and for an account with a key."""
 
     @property
@@ -91,16 +91,14 @@ class Account:
         return self.kind == "oneheap"
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """What is logged to stderr, and in which format."""
 
     level: Level = "info"
     format: Format = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The whole configuration. ``accounts`` is in the file's order and never empty."""
 
     path: Path | None
@@ -111,8 +109,7 @@ class Config:
     """Whether the daemon tells on the desktop what waits for a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """One key of the file: its type, and how a message describes the expected value."""
 
     type: Any

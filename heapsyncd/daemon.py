@@ -10,10 +10,10 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, Final
 
 import structlog
+from msgspec.structs import asdict
 
 from heapsyncd import control
 from heapsyncd.config import Account, Config

@@ -4,9 +4,10 @@ import importlib.util
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from dbus_fast import Message
@@ -20,8 +21,7 @@ class DBusTrouble(Exception):
     """A call was answered with an error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bus:
+class Bus(Struct, frozen=True):
     """A message bus, and whether it can be used.
 
     Args:

@@ -7,10 +7,10 @@ without it, or without a desktop session, there is silence.
 import asyncio
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.dbus import Bus, call
 
@@ -20,8 +20,7 @@ _ANSWER_S: Final = 5.0
 _log = structlog.get_logger("heapsyncd.desktop")
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """What a person is told.
 
     Args:

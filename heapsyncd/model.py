@@ -1,8 +1,9 @@
 """Frozen values that cross the borders between stages."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from heapsyncd.ids import BlockId, HeapId
 
@@ -10,8 +11,7 @@ BlockKind = Literal["document", "file", "tag", "folder"]
 PushStatus = Literal["ok", "stale", "not_found", "forbidden", "invalid"]
 
 
-@dataclass(frozen=True, slots=True)
-class Heap:
+class Heap(Struct, frozen=True):
     """A heap as the server lists it (PROTOCOL §4)."""
 
     id: HeapId
@@ -20,8 +20,7 @@ class Heap:
     encrypted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What an entry of ``heaps`` in the configuration can select: a heap, or a box."""
 
     id: str
@@ -30,8 +29,7 @@ class Place:
     """Whether it can be mirrored at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockRow:
+class BlockRow(Struct, frozen=True):
     """A block's row on the server.
 
     Its title is only a hint; the document's ``title_v0`` is the truth.
@@ -47,8 +45,7 @@ class BlockRow:
     """As in ``Fields``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """A live block in the delta feed."""
 
     id: BlockId
@@ -56,8 +53,7 @@ class Changed:
     updated_at_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(Struct, frozen=True):
     """A trashed or permanently deleted block in the delta feed."""
 
     id: BlockId
@@ -65,8 +61,7 @@ class Gone:
     permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """Something wrong with one block or file, shown by ``status``."""
 
     path: str
@@ -79,8 +74,7 @@ class Problem:
     """False: ``path`` is a title."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangePage:
+class ChangePage(Struct, frozen=True):
     """One page of the delta feed.
 
     ``cursor_ms`` is the server's time, the next ``since`` (inclusive).
@@ -94,8 +88,7 @@ class ChangePage:
     """All that the server has and nobody here can read; their paths say what it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class PullAsk:
+class PullAsk(Struct, frozen=True):
     """A request for one block's updates. Without a state vector the full state is sent."""
 
     id: BlockId
@@ -103,8 +96,7 @@ class PullAsk:
     state_vector: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Pulled:
+class Pulled(Struct, frozen=True):
     """The answer for one block. ``full``: it is the whole state, not a difference."""
 
     id: BlockId
@@ -113,16 +105,14 @@ class Pulled:
     full: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PullAnswer:
+class PullAnswer(Struct, frozen=True):
     """The blocks that fitted into one answer. A block in neither list must be requested again."""
 
     blocks: tuple[Pulled, ...]
     missing: tuple[BlockId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+class Push(Struct, frozen=True):
     """An update for one version of a block's document."""
 
     id: BlockId
@@ -130,8 +120,7 @@ class Push:
     update: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PushResult:
+class PushResult(Struct, frozen=True):
     """The server's answer to one pushed update (PROTOCOL §5)."""
 
     id: BlockId
@@ -143,8 +132,7 @@ class PushResult:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(Struct, frozen=True):
     """One entry of ``files_v0``. ``key`` is the map's key, ``<hash>:<size>`` or the bare hash."""
 
     key: str
@@ -156,8 +144,7 @@ class FileEntry:
     is_uploaded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(Struct, frozen=True):
     """What a block's document holds besides its body (PROTOCOL §8)."""
 
     title: str
@@ -181,8 +168,7 @@ FENCES = ("---\n", "---\n")
 """The usual lines around front matter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
+class Lines(Struct, frozen=True):
     """The raw lines of one key of the front matter, with the comments above it.
 
     ``is_exact``: edits of two authors must not be merged, because merged lines would be normalised
@@ -193,8 +179,7 @@ class Lines:
     is_exact: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """The text of a note's file as its author wrote it, to be kept in its document (PROTOCOL §8).
 
     Our own keys of the front matter are not in it, only their places.
@@ -213,8 +198,7 @@ class Source:
     line_breaks: LineBreaks = "space"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSource:
+class StoredSource(Struct, frozen=True):
     """The source found in a document. Both are None when the document has none.
 
     ``problem``: for people, why the root does not hold a valid source.
@@ -224,8 +208,7 @@ class StoredSource:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MergedFile:
+class MergedFile(Struct, frozen=True):
     """Three versions of a note's file merged into one.
 
     ``notices``: what a person should review, each for people.
@@ -235,8 +218,7 @@ class MergedFile:
     notices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLimits:
+class HistoryLimits(Struct, frozen=True):
     """How long earlier texts of an account's notes are kept; the latest ones always are."""
 
     days: int = 90
@@ -245,8 +227,7 @@ class HistoryLimits:
     """The oldest beyond this size (in 10^6 bytes, compressed) are deleted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Struct, frozen=True):
     """How a kind of server differs from a Heaper server, as far as a mirror has to know."""
 
     public_ids: bool = False
@@ -278,8 +259,7 @@ class Dialect:
 HEAPER = Dialect()
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """A file's stat. Compare with ``agrees``."""
 
     size: int

@@ -1,8 +1,9 @@
 """Store what came and went, for people who ask what happened lately."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import HeapId
@@ -17,8 +18,7 @@ What = Literal["new", "edited", "renamed", "deleted", "content"]
 """``content``: of a file that is no note."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """Something that arrived here, or that the server acknowledged."""
 
     direction: Direction

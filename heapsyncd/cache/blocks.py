@@ -7,9 +7,10 @@ simply sent again (Yjs updates are idempotent, PROTOCOL §5).
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from sys import intern
 from typing import Any, Final
+
+from msgspec import Struct
 
 from heapsyncd.cache.holds import WAITING
 from heapsyncd.database import Tx
@@ -24,8 +25,7 @@ _QUARANTINED: Final = 8
 """The most updates of one block that can't be loaded and are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class BlockState:
+class BlockState(Struct, frozen=True):
     """A block in the cache; the fields are the columns of ``schema``."""
 
     id: BlockId
@@ -46,8 +46,7 @@ class BlockState:
     revived_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LogRow:
+class LogRow(Struct, frozen=True):
     """One raw update. ``local``: not acknowledged by the server."""
 
     seq: int

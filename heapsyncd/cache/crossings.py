@@ -4,14 +4,13 @@ They are looked at some time later (``sync.pull.crossed_edits``). When a log is 
 crossings end (``blocks.restart_log``).
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """An update that removed words, by an author who could not know some of our rows.
 
     ``seq``: the number of the update in the block's log. ``ours``: the numbers of these rows.

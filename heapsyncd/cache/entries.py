@@ -3,9 +3,10 @@ stamps.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from sys import intern
 from typing import Literal, cast
+
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
@@ -17,8 +18,7 @@ Todo = Literal["download", "upload", "remote"]
 _COLUMNS = "path, block_id, role, key, size, mtime_ns, ctime_ns, inode, device, digest, todo"
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
+class EntryRow(Struct, frozen=True):
     """One path."""
 
     path: str
@@ -138,8 +138,7 @@ def add_alias(tx: Tx, heap_id: HeapId, name: str, block: BlockId) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
+class Reserved(Struct, frozen=True):
     """A block that was chosen for a new file which is not stored yet."""
 
     path: str

@@ -1,13 +1,12 @@
 """Store heaps, and facts about the account as a whole."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import HeapId
 
 
-@dataclass(frozen=True, slots=True)
-class HeapRow:
+class HeapRow(Struct, frozen=True):
     """A heap in the cache."""
 
     id: HeapId

@@ -8,10 +8,10 @@ notes, and texts about which the mirror may have decided wrongly.
 import hashlib
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.renditions import Author
@@ -38,8 +38,7 @@ _DAY_MS: Final = 24 * 3600 * 1000
 _REVIEWED = frozenset({"stale", "overlap", "kept"})
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Struct, frozen=True):
     """One kept text.
 
     ``path``: where it was; None for a rendition, whose place is the note's. ``why``: see ``Why``,
@@ -56,8 +55,7 @@ class Version:
     author: Author = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Trashed:
+class Trashed(Struct, frozen=True):
     """A block in the trash. ``path``: where it was in the folder; None if it never was."""
 
     block_id: BlockId
@@ -67,8 +65,7 @@ class Trashed:
     deleted_at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Review:
+class Review(Struct, frozen=True):
     """Something that a person should look at: why the text is kept, and a sentence about it."""
 
     why: Why

@@ -1,8 +1,9 @@
 """Store deletions that are held until a person decides, and those allowed recently."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from heapsyncd.cache.entries import Role
 from heapsyncd.database import Tx
@@ -25,8 +26,7 @@ on the server. A block whose state changed since then is no longer held back.
 _COLUMNS = "direction, path, role, block_id, seq, made_at_ms, decision"
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """One file whose deletion is held."""
 
     direction: Direction
@@ -99,8 +99,7 @@ def told_more(tx: Tx, heap_id: HeapId) -> list[BlockId]:
     return [BlockId(r[0]) for r in tx.execute(sql, (heap_id,))]
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(Struct, frozen=True):
     """A deletion that was let through lately: of a block or an attachment, at a path."""
 
     direction: Direction

@@ -1,14 +1,13 @@
 """Find which blocks differ between the two sides, and why."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.cache.holds import WAITING
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(Struct, frozen=True):
     """A block that differs between the two sides. ``up``: something of it must be sent."""
 
     id: BlockId

@@ -1,8 +1,9 @@
 """Store problems of files, so that they are known without a daemon and after a restart."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import HeapId
@@ -20,8 +21,7 @@ no problem unless it is in the place of one that is; ``told``: mirrored, but wor
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemRow:
+class ProblemRow(Struct, frozen=True):
     """One problem of one path (relative to the heap's folder); at most one for each finder."""
 
     path: str

@@ -5,8 +5,10 @@ blocks stay, so that the feed can tell of them from its beginning.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
@@ -25,8 +27,7 @@ _COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteItem:
+class RemoteItem(Struct, frozen=True):
     """One block; the fields are the columns of ``schema``."""
 
     block_id: BlockId
@@ -59,8 +60,7 @@ class RemoteItem:
         return self.kind == "folder" and bool(self.item) and not (self.item_id or self.gone)
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
+class RemoteFile(Struct, frozen=True):
     """A content on the service: of a file item, or attached to an item.
 
     ``file_id``: the service's, or ``PENDING`` and the key while it is being attached.

@@ -3,8 +3,9 @@
 import hashlib
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId
@@ -31,8 +32,7 @@ and the names of renamed notes in links. '': not known.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Rendition:
+class Rendition(Struct, frozen=True):
     """One text of a block's file.
 
     ``seq`` and ``extra``: the state that it shows is the log up to ``seq`` with the update

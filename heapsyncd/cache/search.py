@@ -5,8 +5,9 @@ was stored by an older version: ``lacking`` finds it.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.search_query import SEPARATOR, Query, Term, unspaced
@@ -20,8 +21,7 @@ _WEIGHTS: Final = "10, 8, 6, 1, 1"
 """How much a word counts in each column when the best notes are chosen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Searched:
+class Searched(Struct, frozen=True):
     """What is searched of a note's file."""
 
     text: str
@@ -33,8 +33,7 @@ class Searched:
     """Words that the file interrupts with markup."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line of a note's file with words that were searched for."""
 
     number: int
@@ -56,8 +55,7 @@ class Line:
         return Line(self.number, head + part + tail, tuple((a, b) for a, b in kept if a < b))
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Struct, frozen=True):
     """A note that was found. ``path`` is relative to its heap's folder."""
 
     heap_id: HeapId

@@ -17,8 +17,9 @@ between words, and so are queries: any part of such a text is found as a phrase.
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 Field = Literal["tag", "title"]
 COLUMNS: Final = {"tag": "tags", "title": "title names"}
@@ -41,8 +42,7 @@ _WORD: Final = r"[\p{L}\p{N}\p{Co}\p{M}]+"
 _CORE: Final = r"[\p{L}\p{N}\p{Co}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """Words that stand in this order, in any part of a note or in one ``field``."""
 
     words: tuple[str, ...]
@@ -57,8 +57,7 @@ class Term:
         return f'{columns}"{words}"{" *" if self.is_prefix else ""}'
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A heap or a folder that notes have to be in, or must not be in."""
 
     kind: Literal["heap", "in"]
@@ -66,8 +65,7 @@ class Place:
     is_excluded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(Struct, frozen=True):
     """What to find: of each of ``wanted`` one term, none of ``excluded``, in all ``places``."""
 
     wanted: tuple[tuple[Term, ...], ...] = ()

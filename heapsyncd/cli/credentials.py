@@ -4,9 +4,10 @@ import contextlib
 import os
 import resource
 import stat
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.config import SECRET, Account
 from heapsyncd.errors import ConfigError, FolderTrouble

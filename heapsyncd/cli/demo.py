@@ -13,12 +13,13 @@ import shlex
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd import logs
 from heapsyncd.cli.activity import Event
@@ -83,8 +84,7 @@ def command(options: Options, directory: Path, *, once: bool) -> int:
         raise StateLocked(f"The demo in {place.root} is running already.") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The demo's folder and the paths in it."""
 
     root: Path

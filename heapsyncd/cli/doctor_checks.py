@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from msgspec import Struct, field
 
 Grade = Literal["ok", "warning", "wrong"]
 
@@ -24,8 +25,7 @@ NETWORK: Final = frozenset(
 """File systems that others may change unseen, and whose locks may be nobody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One thing that was looked at."""
 
     grade: Grade
@@ -36,8 +36,7 @@ class Line:
     """What to do about it, a command if there is one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
+class Package(Struct, frozen=True):
     """A library that the program needs."""
 
     name: str
@@ -47,8 +46,7 @@ class Package:
     """Its version; None: it is missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Struct, frozen=True):
     """The program itself."""
 
     version: str
@@ -57,8 +55,7 @@ class Program:
     packages: tuple[Package, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A directory: of the state, or of a mirror."""
 
     path: str
@@ -74,8 +71,7 @@ class Place:
     """There is a cache, so that it had files."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Struct, frozen=True):
     """The limits of inotify, and what this user's programs use of them; None: not known."""
 
     watches: int | None = None
@@ -83,8 +79,7 @@ class Watching:
     instances_used: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """How a server answers."""
 
     address: str
@@ -98,8 +93,7 @@ class Server:
     clock_ahead_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AccountFacts:
+class AccountFacts(Struct, frozen=True):
     """One account of the configuration."""
 
     name: str
@@ -111,8 +105,7 @@ class AccountFacts:
     """None: it could not be asked without a key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(Struct, frozen=True):
     """The systemd service. ``trouble``: why nothing can be known of it."""
 
     name: str = ""
@@ -126,8 +119,7 @@ class Unit:
     lingers: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Suspends:
+class Suspends(Struct, frozen=True):
     """Whether a suspend waits until edits are sent."""
 
     delay_s: float | None = None
@@ -139,8 +131,7 @@ class Suspends:
 Daemon = Literal["running", "not running", "not answering"]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Everything that is looked at."""
 
     program: Program

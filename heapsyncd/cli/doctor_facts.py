@@ -8,11 +8,11 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import click
+from msgspec.structs import replace
 
 from heapsyncd import __version__, control
 from heapsyncd.cli.credentials import with_secret

@@ -3,11 +3,11 @@
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
+from msgspec.structs import replace
 
 from heapsyncd import control, logs
 from heapsyncd.cli.output import format_time, say, say_json

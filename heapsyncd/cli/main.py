@@ -13,11 +13,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
+from msgspec.structs import replace
 
 from heapsyncd import __version__, config
 from heapsyncd.cli.output import say

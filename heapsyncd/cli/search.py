@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from msgspec import to_builtins
 
 from heapsyncd.cli.heap_names import HeapName, require_heaps
 from heapsyncd.cli.output import emphasised, say, say_json, width
@@ -82,7 +82,7 @@ def command(
     config = load(options.path)
     found = asyncio.run(_search(config, query, heap, limit, newest=newest))
     if as_json:
-        say_json({"hits": [asdict(hit) for hit in found]})
+        say_json({"hits": to_builtins(found)})
         return
     for hit in found:
         say(shown(hit.file))

@@ -3,10 +3,11 @@
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd import config
 from heapsyncd.cli.credentials import with_secret
@@ -14,8 +15,7 @@ from heapsyncd.config import Config
 from heapsyncd.errors import ConfigError, FolderTrouble
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Struct, frozen=True):
     """The options given before the command's name."""
 
     path: Path

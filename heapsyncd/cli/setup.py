@@ -4,11 +4,11 @@ import asyncio
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
+from msgspec.structs import replace
 
 from heapsyncd import config, logs
 from heapsyncd.cli import preview

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import click
+from msgspec import Struct
 
 import heapsyncd
 from heapsyncd import __version__
@@ -30,8 +30,7 @@ CALL_TIMEOUT_S: Final = 60.0
 _PLAIN: Final = re.compile(r"[\w/.:@+=,-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Manager:
+class Manager(Struct, frozen=True):
     """The service manager of the person at the keyboard, or the system's.
 
     Args:

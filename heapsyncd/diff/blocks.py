@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
 
 from heapsyncd.diff.sequences import Gap, matches
 from heapsyncd.diff.text import TOKEN
@@ -88,8 +89,7 @@ def similarity(a: Block, b: Block) -> float:
     return _alike(_words(a), _words(b))
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
+class _Words(Struct, frozen=True):
     text: str
     bag: Counter[str] | None
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import accumulate
+
+from msgspec import Struct
 
 from heapsyncd.diff.sequences import Gap, Match, gaps_between, matches, shared_ends
 
@@ -26,8 +27,7 @@ _LETTER_GAPS = 2000
 """In a text with more changed words than this, the further ones are replaced whole."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hunk:
+class Hunk(Struct, frozen=True):
     """Characters ``start`` to ``end`` (code points) of the old text become ``text``."""
 
     start: int

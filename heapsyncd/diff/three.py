@@ -11,8 +11,9 @@ once.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from heapsyncd.diff.sequences import gaps_between, matches, shared_ends
 from heapsyncd.diff.text import (
@@ -31,8 +32,7 @@ _WORD_CHARS = 20_000
 _Hunks = Sequence[Hunk]
 
 
-@dataclass(frozen=True, slots=True)
-class Contested:
+class Contested(Struct, frozen=True):
     """Lines that both authors changed, so that both versions stand in the merged text; without a
     base, lines of each where the other has different ones.
 
@@ -45,8 +45,7 @@ class Contested:
     second: str
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """A merged text, and what of it a person should review."""
 
     text: str

@@ -5,9 +5,10 @@ as values. The fork is written only when its view will show the goal and editors
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pycrdt._pycrdt import Transaction
 
 from heapsyncd.document import fields, source
@@ -43,8 +44,7 @@ UNSET: Final = Unset()
 _NO_DELETIONS: Final = b"\0"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """What a document is to become; what is left out stays as it is.
 
     ``title`` is the whole new title. ``deleted_at_ms`` moves the block to the trash at that time,
@@ -65,8 +65,7 @@ class Target:
     first_source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """An expressed target.
 
     ``update`` is None when nothing changes. ``reads_as_target``: the base with the update shows

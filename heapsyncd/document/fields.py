@@ -5,9 +5,9 @@ Reading is tolerant: a value that does not have the contract's form is ignored, 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final
 
+from msgspec.structs import replace
 from pycrdt import Doc, Map
 from pycrdt._base import BaseType
 

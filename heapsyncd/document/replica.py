@@ -3,9 +3,9 @@
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pycrdt import Doc, XmlFragment, XmlText
 from pycrdt._pycrdt import Snapshot
 
@@ -47,8 +47,7 @@ def new_client_id() -> int:
     return secrets.randbits(CLIENT_ID_BITS)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """The effect of an update.
 
     ``changed``: the document changed. ``is_news``: the document changed, or will once the

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from msgspec import Struct
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
@@ -99,8 +99,7 @@ def _one_pattern(spec: GitIgnoreSpec) -> "re.Pattern[str]":
     return re.compile(f"(?:^|/)(?:{any_of_them})")
 
 
-@dataclass(frozen=True)
-class Ignore:
+class Ignore(Struct, frozen=True):
     """The ignore rules of one heap's folder. Created by ``parse``."""
 
     _own: GitIgnoreSpec | None
@@ -151,7 +150,7 @@ class Ignore:
         return "a default rule"
 
 
-class _OnlyPlaceholders(Ignore):
+class _OnlyPlaceholders(Ignore, frozen=True):
     def match(self, path: str, is_dir: bool) -> bool:
         """Return whether a path is neither a placeholder nor a directory that may hold some."""
         if is_dir:

@@ -8,10 +8,11 @@ note and a directory have one ``X``, it belongs to the note.
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from heapsyncd.folder.names import (
     ASSETS_SUFFIX,
@@ -37,8 +38,7 @@ _MOST_BYTES: Final = 230
 Role = Literal["item", "attachment", "comment", "sidecar"]
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """What a path says by its place.
 
     ``box``: the name of the box's directory, '' at the top. ``owner``: the path of what an

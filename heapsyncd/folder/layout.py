@@ -15,7 +15,8 @@ So two devices that each gave the plain name to their own note agree on which on
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.folder.names import (
     ASSETS_SUFFIX,
@@ -39,8 +40,7 @@ _MARK_BYTES = 16
 """The most that making a name safe and unique adds to a title."""
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True):
     """A live block to place. Tags have no path."""
 
     id: BlockId

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import marker
@@ -18,8 +20,7 @@ from heapsyncd.model import Stat
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(Struct, frozen=True):
     """A change that was not made. ``path``: where a move begins; ``to``: where it ends."""
 
     what: Literal["write", "make_dir", "move", "remove", "remove_dir"]

@@ -15,8 +15,9 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open, syscalls
@@ -29,8 +30,7 @@ FEW = 4
 """Up to this many files are synced one by one, more with one sync of the file system."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(Struct, frozen=True):
     """A file to write."""
 
     path: str
@@ -41,8 +41,7 @@ class Write:
     """Permission bits; None keeps those of the replaced file, or uses the umask."""
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Struct, frozen=True):
     """A temporary that is ready to be renamed into place."""
 
     path: str

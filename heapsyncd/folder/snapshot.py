@@ -1,8 +1,9 @@
 """What exists in a heap's folder at one moment, and how it differs from another. Pure values."""
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from heapsyncd.folder.ignore import NO_RULES, Ignore
 from heapsyncd.model import Problem, Stat
@@ -11,8 +12,7 @@ EntryKind = Literal["file", "dir", "other"]
 """``other``: a symlink or a special file. It occupies its path and is never opened or followed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A path that exists. ``path`` is relative to the heap's folder, with ``/``."""
 
     path: str
@@ -20,8 +20,7 @@ class Entry:
     stat: Stat
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """The result of a scan, without ignored paths."""
 
     entries: Mapping[str, Entry]
@@ -36,8 +35,7 @@ class Snapshot:
     """Directories that could not be read. What they contain is unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(Struct, frozen=True):
     """What to look at, sorted by path, so that a directory precedes its content."""
 
     created: tuple[Entry, ...]

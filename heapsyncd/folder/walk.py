@@ -3,8 +3,9 @@
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder import safe_open
@@ -41,8 +42,7 @@ def scan(root: Path, ignore: Ignore, under: Iterable[str] | None = None) -> Snap
     return Snapshot(walk.entries, tuple(walk.problems.values()), ignore, frozenset(walk.unread))
 
 
-@dataclass
-class _Walk:
+class _Walk(Struct):
     """Collects entries and problems during one scan."""
 
     ignore: Ignore

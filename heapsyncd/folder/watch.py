@@ -15,11 +15,11 @@ import stat
 from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import structlog
+from msgspec import Struct
 from watchfiles import Change
 
 # The public functions of watchfiles do not tell when the watch is armed.
@@ -55,8 +55,7 @@ POLLS_BEFORE_RETRY = 120
 _LIMITS = "/proc/sys/fs/inotify"
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(Struct, frozen=True):
     """Where something may have changed."""
 
     paths: frozenset[str] = frozenset()
@@ -168,8 +167,7 @@ async def _waiting(
             return
 
 
-@dataclass(frozen=True)
-class _Watching:
+class _Watching(Struct, frozen=True):
     """An armed watch of one directory, known by path and identity."""
 
     notify: RustNotify

@@ -1,10 +1,12 @@
 """What to send for the difference between two items, and the three-way merge of a list."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.items.kinds import FIELDS, KINDS
 from heapsyncd.items.notation import date_text
@@ -25,8 +27,7 @@ _PLAIN: Final = {
 _KEYS: Final = {f.attribute: f.key for f in FIELDS.values()}
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Struct, frozen=True):
     """What to send so that an item becomes another one. Empty parts need no request.
 
     ``arguments``: of one POST to the item; None clears. ``parent``: the parent task before and
@@ -44,8 +45,7 @@ class Changes:
         return self != Changes(refused=self.refused)
 
 
-@dataclass(frozen=True, slots=True)
-class Creation:
+class Creation(Struct, frozen=True):
     """How to make an item: ``arguments`` of the POST to its collection, and what to send ``then``,
     once it has an id.
     """

@@ -1,16 +1,16 @@
 """The table of fields: which ones a type of item has, and which requests take them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from msgspec import Struct
 
 from heapsyncd.items.values import ItemType
 
 Notation = Literal["text", "number", "date", "tags", "reminders", "parent", "reply"]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field that front matter shows.
 
     ``key``: in the front matter. ``attribute``: of ``Item``. ``argument``: of a request.
@@ -22,8 +22,7 @@ class Field:
     notation: Notation
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """What is particular to a type of item.
 
     ``collection``: the first part of its requests' paths. ``text``: the attribute that is the text

@@ -5,9 +5,10 @@ Every scalar of the front matter is a string here, so that ``location: 007`` sta
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Self
+
+from msgspec import Struct, field
 
 from heapsyncd.items.kinds import Field
 from heapsyncd.items.values import Item, ItemType, Reminder
@@ -22,8 +23,7 @@ _MOST: Final = 100
 EXAMPLE: Final = "2026-12-01T14:00:00+0100"
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(Struct, frozen=True):
     """How items are named in links. Made by ``of``."""
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -44,8 +44,7 @@ class Links:
         return f"[[{name}]]" if name is not None and self.ids.get(name) == item_id else item_id
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
+class Around(Struct, frozen=True):
     """What the surroundings of a file say about its item."""
 
     named: str | None = None

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from msgspec import Struct
+
 ItemType = Literal["note", "task", "appointment", "day", "file", "sticky", "comment", "box"]
 
 
@@ -21,8 +23,7 @@ class Reminder:
     id: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A file attached to an item, without its content."""
 
     id: str
@@ -33,8 +34,7 @@ class Attachment:
     modified: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """An item of any type; the fields that its type does not have are at their defaults.
 
     Strings are exact and '' where the server has none. Dates have a time zone and whole seconds.

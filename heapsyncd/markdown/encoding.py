@@ -1,14 +1,13 @@
 """Decode a file's bytes to text and encode it back without changing a byte."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.errors import UnreadableFile
 
 _BOM = "\ufeff"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceText:
+class SourceText(Struct, frozen=True):
     """The text of a file and how it was encoded.
 
     ``bom``: whether the file starts with a byte order mark; ``text`` excludes it. ``text``:

@@ -11,10 +11,10 @@ called ``heaper_id`` or ``heaper_title``. Our keys are not chunks: only their pl
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
+from msgspec import Struct
 
 from heapsyncd.diff import lines_of
 from heapsyncd.markdown import frontmatter
@@ -42,8 +42,7 @@ _AGAIN = re.compile(r"#[0-9]++:")
 _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class OurKeys:
+class OurKeys(Struct, frozen=True):
     """The values of our keys in a note's front matter.
 
     ``id``: None for a file that is to have none. ``title``: None where the file's name already is
@@ -55,8 +54,7 @@ class OurKeys:
     tags: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """What tells which keys of a file are ours.
 
     ``is_id``: tells whether a value is an id that we wrote into the file, or the id of a block in
@@ -68,8 +66,7 @@ class Owner:
     title: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """A file's front matter, the user's keys separate from ours.
 
     ``front``, ``order``, ``fences``: as in ``Source``. ``id``, ``title``: the values of our keys;

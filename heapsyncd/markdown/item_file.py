@@ -7,10 +7,11 @@ file and are reported.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import yaml
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.diff import lines_of
 from heapsyncd.items.kinds import FIELDS, KINDS, NEW_TYPES, Field, is_writable
@@ -32,8 +33,7 @@ _PLAIN: Final = re.compile(r"[0-9]{1,3}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\+00
 _COMMENT: Final = re.compile(r"[^\r\n:]*:[ \t]+#[^\r\n]*\S")
 
 
-@dataclass(frozen=True, slots=True)
-class Remark:
+class Remark(Struct, frozen=True):
     """Something in a file's front matter that is not sent.
 
     ``key``: '' for the whole block. ``line``: in the file, from 1. ``is_unknown``: it is the
@@ -46,8 +46,7 @@ class Remark:
     is_unknown: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFile:
+class ItemFile(Struct, frozen=True):
     """What a file says: its item, and what of it is not sent."""
 
     item: Item
@@ -355,7 +354,7 @@ def _with_ids(known: tuple[Reminder, ...], value: Any) -> Any:
     if not isinstance(value, tuple) or not all(isinstance(v, Reminder) for v in value):
         return value
     ids = {r: r.id for r in known}
-    return tuple(replace(r, id=ids.get(r, "")) for r in value)
+    return tuple(Reminder(r.date, r.type, r.description, ids.get(r, "")) for r in value)
 
 
 def _refusal(item: Item, field: Field) -> str:

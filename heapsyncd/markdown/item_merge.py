@@ -7,10 +7,10 @@ stands and a notice has the server's value.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import yaml
+from msgspec import Struct
 
 from heapsyncd.diff import lines_of
 from heapsyncd.diff.three import Contested, merge_texts, with_one_line_end
@@ -35,8 +35,7 @@ _BOTH: Final = "changed both here and on the server"
 _NO_BASE: Final = "different here and on the server, with no earlier version to compare"
 
 
-@dataclass(frozen=True, slots=True)
-class _Front:
+class _Front(Struct, frozen=True):
     """One version's front matter. ``chunks``: its keys' lines in order, with the comments above.
 
     Of equal keys the last counts, so they are numbered from the last to the first.

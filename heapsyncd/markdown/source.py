@@ -1,14 +1,13 @@
 """The source text of a parse, and positions that a patch needs beyond the tree."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from heapsyncd.markdown.links import Links
 from heapsyncd.model import LineBreaks
 from heapsyncd.tree import Mark, Span
 
 
-@dataclass(frozen=True, slots=True)
-class MarkRange:
+class MarkRange(Struct, frozen=True):
     """A mark's source range.
 
     ``outer`` includes the delimiters, ``inner`` is what lies between them.
@@ -19,8 +18,7 @@ class MarkRange:
     mark: Mark
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(Struct):
     """Source positions recorded while reading, for a patch. All offsets are bytes.
 
     ``piece_ends``: for text whose source differs from what it reads as (an escape, an entity, a
@@ -36,8 +34,7 @@ class Trace:
     formulas: list[Span] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Source:
+class Source(Struct):
     """A text as bytes, how its names resolve, and an optional ``trace`` to record positions in.
 
     ``line_breaks``: what a line end inside a paragraph means.

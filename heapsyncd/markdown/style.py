@@ -1,12 +1,11 @@
 """The notation to use where markdown allows several."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.model import LineBreaks
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Struct, frozen=True):
     r"""The notation for newly written text. A patch detects it from the file.
 
     ``bullet``: ``-``, ``*`` or ``+``. ``delimiter``: ``.`` or ``)`` after a number. ``fence``: a

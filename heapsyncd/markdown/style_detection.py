@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.markdown.source import Trace
 from heapsyncd.markdown.style import DEFAULT, Style
@@ -19,8 +21,7 @@ _GAP = re.compile(rb"(?:[-*+]|\d{1,9}[.)])( {1,4})[^ \t\r\n]")
 _MARKER = re.compile(rb"(?:[-*+]|\d{1,9}[.)])[ \t]*")
 
 
-@dataclass(frozen=True, slots=True)
-class StyleHints:
+class StyleHints(Struct, frozen=True):
     """What one part of a body shows of its style.
 
     ``found``: fields of ``Style`` with the first value seen for each. ``longest``: the length of

@@ -3,10 +3,10 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from msgspec import Struct
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 from ulid import ULID
@@ -25,8 +25,7 @@ log = structlog.get_logger(__name__)
 _CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """Which keys may sign in, besides those that did before and those of the ``accounts`` file.
 
     ``keys``: base58 public keys. ``open``: any key. With neither, on a server without accounts,
@@ -37,8 +36,7 @@ class Accept:
     open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """Someone who may sign in."""
 
     id: str
@@ -56,8 +54,7 @@ class Account:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class SignedIn:
+class SignedIn(Struct, frozen=True):
     """The account of a token, and the token's claims."""
 
     account: Account

@@ -1,7 +1,8 @@
 """Keep presence: the y-protocols awareness states of one document's followers. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.wire.awareness import LEFT, State, encode
 from heapsyncd.wire.lib0 import MAX_UINT
@@ -37,8 +38,7 @@ class Budget:
             del self._used[holder]
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(Struct, frozen=True):
     state: State
     owner: object
     holder: object

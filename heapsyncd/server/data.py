@@ -6,8 +6,9 @@ after a restart and when the machine's clock jumps back. That makes the delta fe
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
@@ -20,8 +21,7 @@ _IN = 500
 """The most ids per statement; SQLite allows more, but caches plans by text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A block's document as stored: a state and the updates since."""
 
     id: BlockId
@@ -45,8 +45,7 @@ class Stored:
         return (self.state, *self.log)
 
 
-@dataclass(slots=True)
-class Effect:
+class Effect(Struct):
     """What one committed group of changes does to one block."""
 
     id: BlockId

@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.errors import ProtocolError, UnreadableDocument
 from heapsyncd.ids import HeapId
@@ -26,8 +26,7 @@ _SCOPES = {"rw": READ_WRITE, "ro": "readonly", "none": ""}
 _numbers = itertools.count(1)
 
 
-@dataclass(slots=True)
-class Ticket:
+class Ticket(Struct):
     """The token that all sessions of an account on one socket depend on; a newer one renews it."""
 
     signed_in: SignedIn
@@ -171,8 +170,7 @@ class DocumentSession:
         self.send(hp.SyncStatus(saved=error is None and done.result()))
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
+class _Received(Struct, frozen=True):
     """A change as it was received."""
 
     place: Address

@@ -16,10 +16,10 @@ nobody sees what is not committed.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.database import Database
 from heapsyncd.errors import UnreadableDocument
@@ -38,8 +38,7 @@ GROUP_JOBS = 256
 """The most jobs in one group."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """A committed change of a document, for its followers."""
 
     block: BlockId
@@ -51,8 +50,7 @@ class Published:
     """Set when a compaction ended this version; ``update`` is then empty."""
 
 
-@dataclass(slots=True)
-class _Job(Generic[T]):
+class _Job(Struct, Generic[T]):
     block: BlockId
     work: Callable[[Batch], T]
     size: int

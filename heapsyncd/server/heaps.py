@@ -1,8 +1,8 @@
 """Keep heaps and who may do what in them (PROTOCOL §4). They are few, and all stay in memory."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from ulid import ULID
 
 from heapsyncd.database import Database, Tx
@@ -15,8 +15,7 @@ from heapsyncd.server.refusal import Refusal
 EVERYBODY = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HeapRow:
+class HeapRow(Struct, frozen=True):
     """A workspace."""
 
     id: HeapId

@@ -13,11 +13,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import TypeVar, TypeVarTuple
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.errors import UnreadableDocument
 from heapsyncd.ids import BlockId
@@ -77,8 +78,7 @@ class LargeDocuments:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
+class Carried(Struct, frozen=True):
     """The result of jobs on one document."""
 
     results: list[tuple[bool, object]]

@@ -1,12 +1,11 @@
 """Hold every number that bounds something, in one frozen value, so that tests can change one."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """The embedded server's bounds. The contract's own are in ``heapsyncd/wire/PROTOCOL.md``."""
 
     access_ttl_s: int = 15 * 60

@@ -1,8 +1,9 @@
 """Change loaded documents in groups that are committed together. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Self
+
+from msgspec import Struct, field
 
 from heapsyncd.document.replica import Replica
 from heapsyncd.document.updates import EMPTY, is_pending, merge, vector_of
@@ -14,8 +15,7 @@ from heapsyncd.server.limits import Limits
 from heapsyncd.server.rows import derive
 
 
-@dataclass(slots=True)
-class LoadedDocument:
+class LoadedDocument(Struct):
     """A block with its document loaded."""
 
     id: BlockId

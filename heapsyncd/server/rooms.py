@@ -6,8 +6,9 @@ is applied by ``documents`` first.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.server.awareness import Budget, Presence
@@ -41,8 +42,7 @@ class Follower(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Room:
+class Room(Struct):
     """A document of one version that somebody follows."""
 
     presence: Presence
@@ -126,8 +126,7 @@ class Rooms:
         return len(room.followers) if room is not None else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     r"""A document name as it is in a message (PROTOCOL §6).
 
     Newer clients append ``\0`` and a session of theirs, so that one socket can carry a document

@@ -3,10 +3,10 @@
 """
 
 import json
-from dataclasses import dataclass
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from heapsyncd.document import plain_text
 from heapsyncd.document.replica import Replica
@@ -19,8 +19,7 @@ TEXT_CHARS = 2_000
 """The most characters of a note's text in a row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(Struct, frozen=True):
     """What is derived from a document when it changes."""
 
     title: str = ""
@@ -70,8 +69,7 @@ def derive(replica: Replica) -> Derived:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A block's row as the tables hold it."""
 
     id: str

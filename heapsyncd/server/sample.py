@@ -1,7 +1,8 @@
 """Make the demo's heap: a few notes that show what markdown can express."""
 
 import hashlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId, HeapId, new_block_id
@@ -21,8 +22,7 @@ DRAWING = b"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 120 80">
 PLAN = b"Deck beams, from bow to stern: 82, 118, 131, 127, 96 cm.\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One block of the sample."""
 
     title: str

@@ -1,9 +1,9 @@
 """Bundle what the routes work with in one value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aiohttp import web
+from msgspec import Struct
 
 from heapsyncd.database import Database
 from heapsyncd.ids import BlockId, HeapId
@@ -20,8 +20,7 @@ from heapsyncd.server.throttle import Throttle
 from heapsyncd.server.tokens import Signer
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
+class Services(Struct, frozen=True):
     """Everything that a request may need."""
 
     db: Database

@@ -3,7 +3,6 @@
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ import base58
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from msgspec import Struct
 
 from heapsyncd.errors import ConfigError, FolderTrouble
 from heapsyncd.ids import Seed
@@ -22,8 +22,7 @@ MAX_TOKEN_CHARS = 4096
 _REMEMBERED = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Claims:
+class Claims(Struct, frozen=True):
     """The claims of a valid token."""
 
     account_id: str

@@ -1,14 +1,14 @@
 """Store uploads in progress and the contents that heaps hold (PROTOCOL §9)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.database import Tx
 from heapsyncd.ids import BlockId, HeapId
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Struct, frozen=True):
     """A content that is arriving; ``id`` is the name of its file below ``uploads/``."""
 
     id: str

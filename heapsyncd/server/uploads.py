@@ -6,11 +6,11 @@ gets a content just by knowing its hash.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
 from aiohttp import web
+from msgspec.structs import replace
 from ulid import ULID
 
 from heapsyncd.database import Tx

@@ -11,7 +11,9 @@ import math
 from collections import Counter
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
@@ -218,8 +220,7 @@ async def _trouble(heap: HeapContext, block: BlockId, reason: str) -> None:
 # ---- notes --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Struct, frozen=True):
     """A stale note, its replica's content, and what is in its file."""
 
     state: BlockState
@@ -253,8 +254,7 @@ async def _write_notes(
     await put_back(heap, drafts)
 
 
-@dataclass(frozen=True, slots=True)
-class _Composed:
+class _Composed(Struct, frozen=True):
     """The next texts of notes, the entries of their attachments, and those that stay stale."""
 
     drafts: list[Draft]

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
+
+from msgspec import Struct, field
 
 from heapsyncd.backoff import asked_s
 from heapsyncd.cache.pending import Pending
@@ -21,8 +22,7 @@ SPEED_S: Final = 0.5
 State = Literal["in sync", "syncing", "offline", "sign-in needed", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreRequest:
+class RestoreRequest(Struct, frozen=True):
     """What a person wants restored.
 
     Args:
@@ -38,8 +38,7 @@ class RestoreRequest:
     preview: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UndoRequest:
+class UndoRequest(Struct, frozen=True):
     """Which edits of this device a person wants undone.
 
     Args:
@@ -53,8 +52,7 @@ class UndoRequest:
     preview: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """A step of longer work, for a progress bar.
 
     ``label`` names the heap and the work; ``done`` and ``total`` count notes or bytes (``unit``).
@@ -66,8 +64,7 @@ class Progress:
     unit: Literal["notes", "bytes"] = "notes"
 
 
-@dataclass(slots=True)
-class Speed:
+class Speed(Struct):
     """The speed of a transfer, smoothed over some seconds."""
 
     at_s: float
@@ -86,8 +83,7 @@ class Speed:
         self.at_s, self.done = now_s, done
 
 
-@dataclass(slots=True)
-class HeapReport:
+class HeapReport(Struct):
     """The status of one heap, kept up to date by its mirror."""
 
     id: HeapId
@@ -248,8 +244,7 @@ class Commands(Protocol):
         """
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """One account's status, kept up to date by its mirror.
 
     Read by ``status``, the progress bar and systemd.
@@ -366,8 +361,7 @@ class Report:
             self.beat()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The result of a pass."""
 
     state: State

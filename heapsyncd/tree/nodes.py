@@ -1,12 +1,13 @@
 """Define the values of a view: marks, runs, atoms, blocks, and their positions in the source.
 
-They are never changed once made. They are not ``frozen`` because making a frozen one takes three
-times as long, and a note consists of some hundreds of them.
+Only the reader that makes them changes them. So none is ever in a cycle, and Python's collector
+need not visit them (``gc=False``): a note consists of some hundreds.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct
 
 BlockType = Literal[
     "doc",
@@ -46,8 +47,7 @@ show the other.
 """
 
 
-@dataclass(slots=True, order=True, unsafe_hash=True)
-class Mark:
+class Mark(Struct, frozen=True, order=True, gc=False):
     """A mark that markdown can express; ``href`` and ``title`` belong to ``link``."""
 
     kind: MarkType
@@ -59,8 +59,7 @@ Marks = tuple[Mark, ...]
 """Marks in order, without repetition."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Piece:
+class Piece(Struct, frozen=True, gc=False):
     """The source position of part of a run: what follows ``at`` is at ``offset`` in ``path``.
 
     For a document, ``path`` is the child indexes from the root fragment to the XmlText, and
@@ -75,27 +74,30 @@ class Piece:
     offset: int
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Span:
+class Span(Struct, frozen=True, gc=False):
     """A half-open range of source bytes."""
 
     start: int
     end: int
 
 
-@dataclass(slots=True, unsafe_hash=True, eq=False)
-class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
-    """A run of text with the same marks."""
+class Text(Struct, eq=False, gc=False):
+    """A run of text with the same marks, compared without its pieces."""
 
     text: str
     marks: Marks = ()
-    pieces: tuple[Piece, ...] = field(default=(), compare=False, repr=False)
+    pieces: tuple[Piece, ...] = ()
 
     def __eq__(self, other: object) -> bool:
-        # As generated, but without building tuples: runs are compared very often.
         if other.__class__ is not Text:
             return NotImplemented
         return self.text == other.text and self.marks == other.marks
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.marks))
 
     def cut(self, start: int, end: int) -> "Text":
         """Return the characters ``start`` to ``end``, with their pieces."""
@@ -115,9 +117,8 @@ class Text:  # noqa: PLW1641 -- it has its hash from unsafe_hash
         return Text(self.text + other.text, self.marks, self.pieces + more)
 
 
-@dataclass(slots=True, unsafe_hash=True)
-class Atom:
-    """An inline item that is not text.
+class Atom(Struct, eq=False, gc=False):
+    """An inline item that is not text, compared without its position.
 
     ``break``: no attrs. ``image``: src, alt, title. ``mention``: id (of the block), label (None:
     the note's own name). ``opaque``: label, digest.
@@ -125,8 +126,19 @@ class Atom:
 
     kind: AtomType
     attrs: Attrs = ()
-    path: tuple[int, ...] | None = field(default=None, compare=False, repr=False)
-    span: Span | None = field(default=None, compare=False, repr=False)
+    path: tuple[int, ...] | None = None
+    span: Span | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not Atom:
+            return NotImplemented
+        return self.kind == other.kind and self.attrs == other.attrs
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.attrs))
 
     def get(self, name: str) -> Scalar:
         """Return the attribute's value; None when absent."""
@@ -139,8 +151,7 @@ class Atom:
 Inline = Text | Atom
 
 
-@dataclass(eq=False, slots=True)
-class Block:
+class Block(Struct, eq=False, gc=False):
     """A block node, compared by kind, attrs and content.
 
     ``path`` and ``span`` are its source position: the child indexes from the document's root; the
@@ -153,13 +164,18 @@ class Block:
     children: tuple["Block", ...] = ()
     inline: tuple[Inline, ...] = ()
     text: str = ""
-    path: tuple[int, ...] | None = field(default=None, repr=False)
-    span: Span | None = field(default=None, repr=False)
-    cached_hash: int = field(init=False, repr=False, default=0)
-    equal: object | None = field(init=False, repr=False, default=None)
+    path: tuple[int, ...] | None = None
+    span: Span | None = None
+    cached_hash: int = 0
+    equal: object | None = None
     """A token shared by blocks that were found equal. A note's text and its document are compared
     again and again, and little of them changes.
     """
+
+    def __post_init__(self) -> None:
+        # Also called where a block is replaced: the new one has none of the former's values.
+        self.cached_hash = 0
+        self.equal = None
 
     def __hash__(self) -> int:
         # Computed on first access, from the leaves up: trees may be deeper than Python's stack.
@@ -195,6 +211,9 @@ class Block:
                 a.equal = b.equal = a.equal or object()
         self.equal = other.equal = self.equal or object()
         return True
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     def get(self, name: str) -> Scalar:
         """Return the attribute's value; None when absent."""

@@ -5,12 +5,12 @@ Heaper server; afterwards, that a proxy or captive portal is in the way for a wh
 """
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NoReturn, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from heapsyncd.errors import (
     HeapsyncdError,
@@ -28,8 +28,7 @@ _LONGEST_WAIT_S = 3600.0
 _QUOTED_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Most:
+class Most(Struct, frozen=True):
     """The bounds of an answer."""
 
     size_bytes: int
@@ -41,8 +40,7 @@ USUAL = Most(1 << 20, 1 << 20)
 """The bounds of an answer that is not known to be longer, and of every refusal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A received answer."""
 
     where: str

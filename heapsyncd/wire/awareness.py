@@ -5,9 +5,9 @@ client left. A higher clock wins; at equal clocks, leaving wins.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.wire.lib0 import MAX_UINT, Reader, var_string, var_uint
@@ -15,8 +15,7 @@ from heapsyncd.wire.lib0 import MAX_UINT, Reader, var_string, var_uint
 LEFT = "null"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """What one client says about itself."""
 
     client: int

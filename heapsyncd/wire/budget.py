@@ -7,8 +7,10 @@ arrival of the answer, on a monotonic clock.
 """
 
 import math
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 UNREADABLE_S: Final = 60.0
 """How long to wait when the server does not say until when."""
@@ -20,8 +22,7 @@ _RESERVE_SHARE = 10
 """One of so many requests is kept for what must not wait, such as a user's edits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(Struct, frozen=True):
     """What one answer says; None where it says nothing readable."""
 
     limit: int | None = None
@@ -38,8 +39,7 @@ class Rate:
         return self.reset_s - self.date_s
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """What may be sent. The owner replaces it at each request and each answer."""
 
     limit: int | None = None

@@ -5,8 +5,9 @@ server or client of versions 2 to 4 sends, and ignores bytes after the payload, 
 versions append fields. ``encode`` writes the plain form.
 """
 
-from dataclasses import dataclass
 from typing import assert_never
+
+from msgspec import Struct
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.ids import Token
@@ -18,8 +19,7 @@ _STEP1, _STEP2, _UPDATE = 0, 1, 2
 _TOKEN, _DENIED, _AUTHENTICATED = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class SyncStep1:
+class SyncStep1(Struct, frozen=True):
     """The sender's state vector.
 
     ``reply``: sent as SyncReply, which must not be answered with a SyncStep1.
@@ -29,31 +29,27 @@ class SyncStep1:
     reply: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SyncStep2:
+class SyncStep2(Struct, frozen=True):
     """What the receiver of a SyncStep1 sends back: the updates that its sender lacked."""
 
     update: bytes
     reply: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """A change."""
 
     update: bytes
     reply: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Awareness:
+class Awareness(Struct, frozen=True):
     """Presence, as a y-protocols awareness update (``awareness``, ``announcements``)."""
 
     update: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Auth:
+class Auth(Struct, frozen=True):
     """A client signs in to a document."""
 
     token: Token
@@ -61,67 +57,57 @@ class Auth:
     """The client's version, which newer clients append; None when absent."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(Struct, frozen=True):
     """A server asks for a fresh token: Auth 0 without payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class PermissionDenied:
+class PermissionDenied(Struct, frozen=True):
     """The server refuses the document, for whatever reason."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+class Authenticated(Struct, frozen=True):
     """The document is open. ``scope``: "read-write" or "readonly"."""
 
     scope: str
 
 
-@dataclass(frozen=True, slots=True)
-class QueryAwareness:
+class QueryAwareness(Struct, frozen=True):
     """A request for the awareness states; our keep-alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stateless:
+class Stateless(Struct, frozen=True):
     """A text of the application; ``broadcast``: to be passed on to all clients."""
 
     text: str
     broadcast: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """This document is closed; the socket stays open."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class SyncStatus:
+class SyncStatus(Struct, frozen=True):
     """The server accepted (or refused) our last update; not a promise of durability."""
 
     saved: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+class Ping(Struct, frozen=True):
     """A sign of life of newer servers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(Struct, frozen=True):
     """The answer to Ping."""
 
 
 _BARE: dict[type, int] = {QueryAwareness: QUERY_AWARENESS, Ping: PING, Pong: PONG}
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(Struct, frozen=True):
     """A message of a type that this project does not know; to be ignored."""
 
     type: int
@@ -147,8 +133,7 @@ Message = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One message about one document."""
 
     document: str

@@ -23,8 +23,9 @@ documents is in ``announcements``.
 """
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from heapsyncd.errors import ProtocolError, Unreachable
 from heapsyncd.ids import BlockId, HeapId, Token
@@ -48,8 +49,7 @@ REST_S, HOPELESS_S = 2.0, 5.0
 EMPTY_UPDATE = b"\0\0"  # a v1 update without structs and deletions
 
 
-@dataclass(slots=True)
-class _Document:
+class _Document(Struct):
     block: BlockId
     sync_version: int
     authenticated: bool = False

@@ -18,11 +18,11 @@ import asyncio
 import random
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import base58
 import msgspec
+from msgspec import Struct
 from nacl.signing import SigningKey
 
 from heapsyncd.backoff import Backoff
@@ -116,8 +116,7 @@ def public_key(seed: Seed) -> str:
     return base58.b58encode(SigningKey(seed.reveal()).verify_key.encode()).decode()
 
 
-@dataclass(slots=True)
-class _Pair:
+class _Pair(Struct):
     access: Token
     refresh: Token | None
     stale_at_s: float | None

@@ -4,8 +4,9 @@ own.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from heapsyncd.errors import HeapsyncdError, ProtocolError, RequestRefused
 from heapsyncd.model import FileEntry
@@ -25,8 +26,7 @@ _ROUNDS = 4
 """How often a server may refuse to complete before the upload fails for now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """One chunk of a file."""
 
     index: int

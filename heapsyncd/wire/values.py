@@ -1,26 +1,24 @@
 """Define the values that the wire hands to the backends: live events, and an upload's source."""
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 from heapsyncd.errors import BlockError, HeapsyncdError
 from heapsyncd.ids import BlockId
 
 
-@dataclass(frozen=True, slots=True)
-class LiveConnected:
+class LiveConnected(Struct, frozen=True):
     """A socket is open; documents follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveDisconnected:
+class LiveDisconnected(Struct, frozen=True):
     """The socket is gone, and another one is opened automatically; until then nothing is live."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LiveUpdate:
+class LiveUpdate(Struct, frozen=True):
     """The server sent a change of one block's document, or what we lacked of it."""
 
     block: BlockId
@@ -28,8 +26,7 @@ class LiveUpdate:
     update: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LiveAsked:
+class LiveAsked(Struct, frozen=True):
     """The server sent its state vector. ``LiveFeed.answer`` with what it lacks, if anything."""
 
     block: BlockId
@@ -37,15 +34,13 @@ class LiveAsked:
     state_vector: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSynced:
+class LiveSynced(Struct, frozen=True):
     """The server's answer to our state vector was delivered: the block was current then."""
 
     block: BlockId
 
 
-@dataclass(frozen=True, slots=True)
-class LiveLost:
+class LiveLost(Struct, frozen=True):
     """A block is no longer followed.
 
     It is opened again by ``reopen``, by a change of the followed set, or with the next socket. A
@@ -58,8 +53,7 @@ class LiveLost:
     """The server's text, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveAnnounced:
+class LiveAnnounced(Struct, frozen=True):
     """Another device changed something that may not be followed here: ask the delta feed."""
 
 

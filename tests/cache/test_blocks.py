@@ -1,8 +1,9 @@
 """Rows of blocks: what is asked for often is found without reading all of them."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState

@@ -1,8 +1,7 @@
 """What a set-up's facts mean: each fault has its grade, and names what mends it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.cli.doctor_checks import (
     AccountFacts,
@@ -50,17 +49,17 @@ def test_a_good_set_up_is_fine() -> None:
 
 
 def with_folder(**changes: object) -> Facts:
-    account = replace(GOOD.accounts[0], folder=replace(FOLDER, **changes))  # type: ignore[arg-type]
+    account = replace(GOOD.accounts[0], folder=replace(FOLDER, **changes))
     return replace(GOOD, accounts=(account,))
 
 
 def with_server(**changes: object) -> Facts:
-    account = replace(GOOD.accounts[0], server=replace(SERVER, **changes))  # type: ignore[arg-type]
+    account = replace(GOOD.accounts[0], server=replace(SERVER, **changes))
     return replace(GOOD, accounts=(account,))
 
 
 def with_unit(**changes: object) -> Facts:
-    return replace(GOOD, unit=replace(UNIT, **changes))  # type: ignore[arg-type]
+    return replace(GOOD, unit=replace(UNIT, **changes))
 
 
 def with_package(found: str | None, needs: str) -> Facts:
@@ -69,7 +68,7 @@ def with_package(found: str | None, needs: str) -> Facts:
 
 
 def with_state(**changes: object) -> Facts:
-    return replace(GOOD, state=replace(STATE, **changes))  # type: ignore[arg-type]
+    return replace(GOOD, state=replace(STATE, **changes))
 
 
 FAULTS: dict[str, tuple[Facts, str, str, str]] = {

@@ -1,9 +1,9 @@
 """What every backend does with heaps, rows, changes and documents."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import MAX_PUSH_UPDATE_BYTES, Backend
 from heapsyncd.errors import RequestRefused, SignInRefused

@@ -1,10 +1,10 @@
 """Edits one by one: how small they are, what they keep, how they meet others' edits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, edit, express, merge_three
 from heapsyncd.document.encoding.state_vectors import clocks

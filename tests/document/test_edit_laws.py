@@ -1,10 +1,10 @@
 """Laws of edits, for any document and any goal."""
 
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, express, merge_three
 from heapsyncd.document.replica import Replica

@@ -1,10 +1,10 @@
 """Random documents as an editor could have made them, and random goals for them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pycrdt import Doc, XmlElement, XmlFragment, XmlText
 
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks

@@ -4,11 +4,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.document.inline.visible_text import cut
 from heapsyncd.tree import Atom, Block, BlockType, Inline, Mark, Text, attrs, inline, marks

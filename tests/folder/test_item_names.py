@@ -1,12 +1,12 @@
 """Names and places of items: safe, unique, stable, and understood when read back."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pathvalidate import is_valid_filename
 
 from heapsyncd.folder.ignore import NO_RULES

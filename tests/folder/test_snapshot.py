@@ -1,12 +1,12 @@
 """Naming what changed between what is known and what is there."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.folder.ignore import Ignore
 from heapsyncd.folder.snapshot import Differences, Entry, EntryKind, Snapshot, compare

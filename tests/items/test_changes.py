@@ -1,12 +1,12 @@
 """Partial updates and creations of items, and three-way merges of lists."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.items.changes import (
     Changes,

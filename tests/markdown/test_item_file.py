@@ -1,12 +1,12 @@
 """Items as files: every field comes back, texts to the byte, and nothing of the user's is lost."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.items.kinds import FIELDS, KINDS, is_writable
 from heapsyncd.items.notation import Around, Links

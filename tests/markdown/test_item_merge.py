@@ -3,11 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.diff import lines_of
 from heapsyncd.errors import UnreadableFile

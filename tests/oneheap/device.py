@@ -3,8 +3,9 @@
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.backend import OneheapBackend
 from heapsyncd.backends.oneheap.documents import Shown, document, shown

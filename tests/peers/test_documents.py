@@ -1,12 +1,12 @@
 """What we write into documents, before the editor's own judgement (y-prosemirror)."""
 
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, express, express_source
 from heapsyncd.document.replica import Replica

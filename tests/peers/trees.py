@@ -6,11 +6,11 @@ file can say by itself: no opaque nodes, which can only be kept.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from random import Random
 from typing import Any
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.tree import Atom, Block, Inline, Mark, Text, attrs, inline, marks
 

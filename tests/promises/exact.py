@@ -3,8 +3,9 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.ids import BlockId

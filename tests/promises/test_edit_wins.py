@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.cache import blocks

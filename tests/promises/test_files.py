@@ -1,6 +1,5 @@
 """Files of the folder and of the server: attachments, file blocks, contents that wait."""
 
-import dataclasses
 import hashlib
 import os
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pycrdt import Doc, Map
 
 from heapsyncd.backends.contract import UploadSource
@@ -153,7 +153,7 @@ async def test_entry_before_its_content(world: World) -> None:
     block = await world.add("Boat", "text\n")
     data = b"late"
     made = FileEntry("", "", "late.bin", len(data))
-    entry = dataclasses.replace(made, hash=_sha256(data), key=f"{_sha256(data)}:{len(data)}")
+    entry = replace(made, hash=_sha256(data), key=f"{_sha256(data)}:{len(data)}")
     await world.change(block, put_files=(entry,))
     device = world.device()
     await device.synced()

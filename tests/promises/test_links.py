@@ -6,12 +6,12 @@ import hashlib
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.folder.disk import HeapFolder

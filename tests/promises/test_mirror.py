@@ -1,7 +1,6 @@
 """A heap becomes a folder, and the folder's edits become the heap: the whole line, both ways."""
 
 import asyncio
-import dataclasses
 import os
 import shutil
 import threading
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec import structs
 
 from heapsyncd.cache import blocks
 from heapsyncd.control_requests import handlers
@@ -538,10 +538,10 @@ async def test_unreadable_document(world: World, monkeypatch: pytest.MonkeyPatch
     async def spoilt(self: HeaperBackend, heap_id: HeapId, asks: Sequence[PullAsk]) -> PullAnswer:
         answer = await pull(self, heap_id, asks)
         found = [
-            dataclasses.replace(b, update=b.update[:-3] if b.id == bad else b.update)
+            structs.replace(b, update=b.update[:-3] if b.id == bad else b.update)
             for b in answer.blocks
         ]
-        return dataclasses.replace(answer, blocks=tuple(found))
+        return structs.replace(answer, blocks=tuple(found))
 
     monkeypatch.setattr(HeaperBackend, "pull", spoilt)
     device = world.device()

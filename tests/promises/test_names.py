@@ -4,7 +4,6 @@ between heaps, swaps, and any sequence of renames and moves on two devices.
 
 import asyncio
 import contextlib
-import dataclasses
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.folder.disk import HeapFolder
 from heapsyncd.folder.layout import Placed, place
@@ -116,7 +116,7 @@ async def test_hostile_attachments(world: World) -> None:
         (sender.root / "Note.assets" / f"{k}.bin").write_bytes(content)
     await sender.synced()
     entries = (await world.server.document(note)).fields().files
-    hostile = [dataclasses.replace(f, name=names[int(f.name.split(".")[0])]) for f in entries]
+    hostile = [replace(f, name=names[int(f.name.split(".")[0])]) for f in entries]
     await world.change(note, put_files=tuple(hostile))
     await device.synced()
     inside = {p.read_bytes() for p in (device.root / "Note.assets").iterdir()}

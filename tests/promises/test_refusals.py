@@ -5,13 +5,13 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from heapsyncd.backends.heaper import HeaperBackend
 from heapsyncd.backoff import Backoff

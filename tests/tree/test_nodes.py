@@ -1,5 +1,7 @@
 """Blocks are equal by value and type, at any depth."""
 
+from msgspec.structs import replace
+
 from heapsyncd.tree import (
     Block,
     Text,
@@ -28,3 +30,13 @@ def test_depth_costs_no_recursion() -> None:
     assert hash(a) == hash(b)
     assert a.words() == "x"
     assert sum(1 for _ in a.walk()) == 20_001
+
+
+def test_a_block_made_of_another_is_compared_anew() -> None:
+    """A changed copy of a block keeps neither its hash nor what it was found equal to."""
+    old, same = Block("paragraph", text="a"), Block("paragraph", text="a")
+    assert old == same
+    assert hash(old) == hash(same)
+    new = replace(old, text="b")
+    assert new != same
+    assert hash(new) != hash(same)

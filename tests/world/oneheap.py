@@ -7,11 +7,12 @@ import random
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from msgspec.structs import replace
 
 from heapsyncd.errors import PeerError, TryLater
 from heapsyncd.markdown.frontmatter import split

@@ -3,8 +3,10 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.catalogue import Catalogue
 from heapsyncd.backends.oneheap.documents import Shown, document, shown
@@ -17,8 +19,7 @@ from heapsyncd.items.values import Item
 from heapsyncd.wire.oneheap.calls import Calls
 
 
-@dataclass(slots=True)
-class OneheapAccount:
+class OneheapAccount(Struct):
     """What the parts of the backend share.
 
     ``turn`` is held while the service's items are read or written and the rows are changed: a

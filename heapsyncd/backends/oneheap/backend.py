@@ -10,9 +10,10 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
+
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import LiveFeed, Opening, UploadProgress
 from heapsyncd.backends.oneheap import contents

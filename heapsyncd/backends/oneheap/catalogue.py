@@ -6,11 +6,12 @@ Only blocks that were created on this device have another id until the cache is 
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Final
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from ulid import ULID
 
 from heapsyncd.backends.oneheap.documents import Shown, item_data
@@ -47,8 +48,7 @@ def dated(modified: datetime | None) -> str:
     return "" if modified is None else modified.isoformat()
 
 
-@dataclass(slots=True)
-class Catalogue:
+class Catalogue(Struct):
     """The account's items without their texts, and their blocks."""
 
     heap: HeapId

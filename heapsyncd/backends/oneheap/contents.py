@@ -1,8 +1,9 @@
 """Send and fetch contents of files. Each is one request, in which it stands as base64."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import UploadProgress
 from heapsyncd.backends.oneheap.account import OneheapAccount

@@ -5,7 +5,9 @@ file that it shows is a function of it, the same that the mirror writes, without
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
@@ -28,8 +30,7 @@ _NO_KEYS = OurKeys(None, None, None)
 """Files here have none of our keys: the mirror knows their values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """What a block shows.
 
     ``title``: of the document. ``folder``: the block of its directory; None: the top. ``data``:

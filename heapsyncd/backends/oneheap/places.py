@@ -4,7 +4,7 @@ A block is a new box, an item in a box or in the archive, a comment or a sidecar
 that it is in and by its title.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.catalogue import ARCHIVE_ID, Catalogue
 from heapsyncd.backends.oneheap.documents import Shown

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.catalogue import ARCHIVE_ID

@@ -6,10 +6,11 @@ numbers of items tell whether others were deleted; then, at a start and once a d
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.documents import Shown
@@ -43,8 +44,7 @@ _LISTINGS_MOST: Final = 3
 """If items are deleted again and again while they are listed, the next poll goes on."""
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(Struct):
     """What is known of the parts of all items, for the next poll."""
 
     ids: dict[Listing, set[str]] = field(default_factory=dict)

@@ -1,17 +1,17 @@
 """Convert items of the wire to values, and values to what the cache stores. Pure."""
 
 import re
-from dataclasses import fields, replace
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from heapsyncd.items.kinds import KINDS
 from heapsyncd.items.values import Attachment, Item, ItemType, Reminder
 from heapsyncd.wire.oneheap import items as wire
 
 _SNAKE: Final = re.compile(r"(?<=[a-z])([A-Z])")
-_ATTRIBUTES: Final = frozenset(f.name for f in fields(Item)) - {"id", "type"}
+_ATTRIBUTES: Final = frozenset(Item.__struct_fields__) - {"id", "type"}
 
 
 LACKS_TEXT: Final = "the service's answer lacks its text"

@@ -5,7 +5,7 @@ and the push is stale: the mirror merges, and pushes again. After a write the se
 the new state; where the block then has to show something else, that is announced, too.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from heapsyncd.backends.oneheap.account import OneheapAccount
 from heapsyncd.backends.oneheap.catalogue import dated

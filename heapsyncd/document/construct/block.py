@@ -1,6 +1,6 @@
 """Make nodes for new blocks of the goal, cloned from old ones where the plan says so."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.document.construct import fast_blocks
 from heapsyncd.document.construct.clones import Clones
@@ -14,8 +14,7 @@ from heapsyncd.tree import LEAVES, Block, Inline
 _TEXT = frozenset({"paragraph", "heading"})
 
 
-@dataclass(slots=True)
-class Maker:
+class Maker(Struct):
     """Makes nodes in a heap's vocabulary. None of them has a ``raw``: all are to be created."""
 
     clones: Clones

@@ -4,7 +4,9 @@ Hidden children (empty paragraphs) stay where they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from heapsyncd.document.construct.block import Maker, named_for, with_required_paragraph
 from heapsyncd.document.construct.clones import Clones

@@ -4,7 +4,8 @@ All of it works on values. ``clones`` holds the base and the live body; updates 
 """
 
 from collections import Counter
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.diff import align
 from heapsyncd.document.construct.body import Body
@@ -22,8 +23,7 @@ from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import Block
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedBody:
+class CheckedBody(Struct, frozen=True):
     """A new body, and our edits of deleted blocks, which it cannot hold."""
 
     body: Elem

@@ -1,9 +1,11 @@
 """Copy nodes out of the base or the live body, and identify unknown nodes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import replace
 from pycrdt import Doc
 
 from heapsyncd.document.inline import edit_leaf
@@ -16,8 +18,7 @@ from heapsyncd.errors import InvalidEdit
 from heapsyncd.tree import LEAVES, Atom, Block, Inline
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedBody:
+class LoadedBody(Struct, frozen=True):
     """A body read as values, with its view."""
 
     root: Elem

@@ -12,9 +12,10 @@ as fast.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.document.encoding import common_structs
 from heapsyncd.errors import UnreadableDocument
@@ -61,8 +62,7 @@ sibling, 1 for a child.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """The consecutive structs of one client in an update."""
 
     client: int
@@ -79,8 +79,7 @@ class Section:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """What is known of an update that passed."""
 
     sections: tuple[Section, ...]

@@ -11,8 +11,9 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from heapsyncd.document.encoding.examine import (
     ANY,
@@ -81,8 +82,7 @@ def levels(update: bytes) -> int:
     return _deepest(_read(update))
 
 
-@dataclass(slots=True)
-class _Structs:
+class _Structs(Struct):
     """The structs of one client, in the order of their clocks."""
 
     starts: list[int] = field(default_factory=list)

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.document.inline.formats import common, hidden, inherit
 from heapsyncd.document.inline.splice import Change, Part, Splice, build_nodes
@@ -24,8 +26,7 @@ _DONOR_TEXT = 8
 """The least length of inserted text that takes its hidden formats from equal deleted text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Donor:
+class Donor(Struct, frozen=True):
     """Content that is deleted elsewhere in the edit; inserted text may have been moved from it."""
 
     children: Sequence[Node]
@@ -45,8 +46,7 @@ class Donor:
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Makers:
+class Makers(Struct, frozen=True):
     """How an edit makes nodes and views what it made."""
 
     atom: Callable[[Atom], Node]

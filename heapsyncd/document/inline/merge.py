@@ -4,9 +4,10 @@ Yields the merged stretches in order, and tells where a blank is missing between
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.diff import Hunk
 from heapsyncd.diff.ends import common_ends
@@ -17,8 +18,7 @@ OLD: Final = 2
 """The side of text that both sides kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """Characters ``start`` to ``end`` of a side's text (0 or 1), or of the old text (``OLD``)."""
 
     side: int

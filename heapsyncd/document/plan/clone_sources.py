@@ -5,7 +5,9 @@ node, and takes in what others did to the live one meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.diff import similarity
 from heapsyncd.document.inline.visible_text import merged
@@ -26,8 +28,7 @@ _MOST_COMPARISONS = 10_000
 """The most pairs of new and deleted leaves that are compared across gaps."""
 
 
-@dataclass(slots=True, eq=False)
-class RemovedBlock:
+class RemovedBlock(Struct, eq=False):
     """A block of the base that is no longer in its place in the goal."""
 
     block: Block
@@ -41,8 +42,7 @@ class RemovedBlock:
     """The step of the leaf that is made from it."""
 
 
-@dataclass(slots=True, eq=False)
-class Step:
+class Step(Struct, eq=False):
     """How one block of the goal is made: in place from ``old``, cloned from ``source``, or new."""
 
     new: Block
@@ -104,8 +104,7 @@ def _lines(item: Inline) -> Iterator[Inline]:
         yield Text(line, item.marks)
 
 
-@dataclass(slots=True)
-class NewBlock:
+class NewBlock(Struct):
     """A new block, and what it may have been made from."""
 
     step: Step

@@ -5,7 +5,8 @@ we wrote in it is applied to theirs (``edits_in_deleted_blocks``).
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from heapsyncd.diff import align
 from heapsyncd.document.inline.visible_text import merged, with_additions, without_removed
@@ -30,8 +31,7 @@ from heapsyncd.tree import CONTAINERS, LEAVES, Block
 _EMPTY = Block("cell")
 
 
-@dataclass(slots=True)
-class Deduplicate:
+class Deduplicate(Struct):
     """Decides which side's copy stays."""
 
     moved_text: MovedText

@@ -6,7 +6,8 @@ block of their own where the old one was.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.document.inline.visible_text import merged
 from heapsyncd.document.plan.clone_sources import with_content
@@ -15,8 +16,7 @@ from heapsyncd.document.plan.remote_changes import content, edited_part
 from heapsyncd.tree import LEAVES, Block, Text, inline
 
 
-@dataclass(slots=True, eq=False)
-class EditToReapply:
+class EditToReapply(Struct, eq=False):
     """Our edit of a block that the live document no longer has."""
 
     old: Block

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.errors import InvalidEdit

@@ -6,7 +6,7 @@ other deleted stays: our deletion is not made, and our edit of what others delet
 be applied again (``edits_in_deleted_blocks``).
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from heapsyncd.diff import align
 from heapsyncd.document.inline.visible_text import collide, without_shared_edits
@@ -35,8 +35,7 @@ Column = tuple[int | None, int | None]
 """The index of a column in the old and in the new table; None where it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The step for the root, and what an update of the base cannot hold.
 
     ``to_reapply``: our edits of blocks that others deleted; they are made on the live document.
@@ -250,8 +249,7 @@ class _Planner:
                     deleted.undo()
 
 
-@dataclass(slots=True)
-class _Deleted:
+class _Deleted(Struct):
     """A block that we delete."""
 
     steps: list[Step]
@@ -269,8 +267,7 @@ class _Deleted:
         self.steps.insert(at, kept_step(self.found[0].block))
 
 
-@dataclass(slots=True)
-class _Gap:
+class _Gap(Struct):
     """What lies between two blocks that stay."""
 
     before: Step | None = None

@@ -9,8 +9,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.document.xml import schema
 from heapsyncd.document.xml.node_kinds import (
@@ -45,8 +47,7 @@ Path = tuple[int, ...]
 """The child indexes that lead from the root to a node."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyView:
+class BodyView(Struct, frozen=True):
     """The view of a body.
 
     ``all_known``: it shows no unknown node. An unknown node's name depends on its position among

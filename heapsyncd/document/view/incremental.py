@@ -3,9 +3,9 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msgspec import Struct, field
 from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
@@ -26,8 +26,7 @@ _MOST = 64
 """The most changes that are tracked one by one, for the same reason."""
 
 
-@dataclass(slots=True)
-class Changes:
+class Changes(Struct):
     """The nodes of a body that changed, as a tree of child indexes.
 
     ``whole``: the node's attributes, text or list of children changed; all of it is read again,
@@ -100,8 +99,7 @@ def update_view(doc: Doc[Any], before: BodyView, changes: Changes) -> BodyView:
     return BodyView(view, all_known=True) if updater.view.all_known else show(doc)
 
 
-@dataclass(frozen=True, slots=True)
-class _Updater:
+class _Updater(Struct, frozen=True):
     """Rebuilds the changed parts of one view."""
 
     txn: Transaction

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
 from pycrdt import Doc
 from pycrdt._pycrdt import Transaction, XmlElement, XmlFragment, XmlText
 
@@ -31,8 +32,7 @@ Formats = dict[str, Any]
 """Formatting attributes of a run, exactly as the document stores them."""
 
 
-@dataclass(slots=True)
-class Run:
+class Run(Struct):
     """A stretch of text with the same formats.
 
     ``embed`` is the embedded object when ``text`` is ``OBJECT``. ``origin`` is the code point
@@ -45,8 +45,7 @@ class Run:
     origin: int | None = None
 
 
-@dataclass(slots=True)
-class Txt:
+class Txt(Struct):
     """An XmlText. ``raw`` is its handle in the document; None for a text to create."""
 
     runs: list[Run]

@@ -8,9 +8,10 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from heapsyncd.document.xml.nodes import Elem, Formats
 from heapsyncd.tree import BlockType, Mark, Marks, MarkType, destination, one_spaced
@@ -53,8 +54,7 @@ _HASHED = re.compile(r"(.+)--[A-Za-z0-9+/=]{8}")
 """The name y-prosemirror gives a mark that may overlap itself: ``mark--hash``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """The spellings a document uses where schemas differ; PROTOCOL §8's where it uses none.
 
     An editor deletes, for everybody, a spelling that its own schema does not know.

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from heapsyncd.markdown.patch.context import STEP_BLOCK, PatchContext, groups
 from heapsyncd.markdown.patch.edit_buffer import span_of

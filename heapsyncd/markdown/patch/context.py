@@ -1,8 +1,10 @@
 """The state that the parts of one patch attempt share, and how much it may rewrite."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.diff import align
 from heapsyncd.markdown.links import Links
@@ -33,8 +35,7 @@ Group = tuple[range, range, tuple[int, int] | None]
 """Removed indexes, added indexes, and the pair of indexes that follows them and stays."""
 
 
-@dataclass(slots=True)
-class PatchContext:
+class PatchContext(Struct):
     """One attempt at a patch.
 
     ``buffer``: the source and its edits. ``links``: names and ids. ``parse``: reads a text as the

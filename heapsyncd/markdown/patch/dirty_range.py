@@ -1,15 +1,15 @@
 """Find the part of a body to patch: the sections of changed blocks or, in a long list, items."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown.read.parse import Section, Sections
 from heapsyncd.tree import LISTS, Block
 
 
-@dataclass(frozen=True, slots=True)
-class DirtyRange:
+class DirtyRange(Struct, frozen=True):
     """A range of a body's characters, and the blocks it must read as."""
 
     start: int
@@ -17,8 +17,7 @@ class DirtyRange:
     wanted: tuple[Block, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _PlacedSection:
+class _PlacedSection(Struct, frozen=True):
     """A section, its offset in the body, and the index of its first block in the body."""
 
     section: Section

@@ -1,7 +1,8 @@
 """A source text with its lines, and replacements that are collected and applied together."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.tree import Block
 
@@ -14,8 +15,7 @@ class OverlapError(Exception):
     """Two edits change the same bytes. The patch is tried again with coarser steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Struct, frozen=True):
     """Replace the bytes ``start`` to ``end`` by ``text``."""
 
     start: int

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from heapsyncd.markdown.patch.context import STEP_BLOCK, Group, PatchContext, groups
 from heapsyncd.markdown.patch.edit_buffer import columns, span_of
@@ -27,8 +28,7 @@ class SiblingEditor(Protocol):
         """Remove blocks."""
 
 
-@dataclass(slots=True)
-class ListEdit:
+class ListEdit(Struct):
     """Edits one source list. ``prefix`` is that of its container's lines."""
 
     context: PatchContext

@@ -7,9 +7,10 @@ So correctness never depends on the edits being clever; only locality does.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from itertools import accumulate
+
+from msgspec.structs import replace
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown import frontmatter

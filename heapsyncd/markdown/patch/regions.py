@@ -1,13 +1,12 @@
 """Describe what changed in a leaf as ranges of tokens and bytes."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.markdown.patch.tokens import TokenRow
 from heapsyncd.tree import Span
 
 
-@dataclass(slots=True)
-class Region:
+class Region(Struct):
     """The old tokens ``a`` to ``b`` become the new tokens ``c`` to ``d``.
 
     ``start`` to ``end`` are the bytes to replace, delimiters included. They are -1 for an

@@ -7,7 +7,8 @@ the result back before using it.
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.markdown import escaping as esc

@@ -1,7 +1,8 @@
 """Edit the cells and rows of a table."""
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.markdown.patch.columns import edit_columns, is_aligned, is_whole
 from heapsyncd.markdown.patch.context import PatchContext, groups
@@ -68,8 +69,7 @@ def _widths(buffer: EditBuffer, rows: list[Block]) -> list[int]:
     return [n if is_aligned(buffer, c) else 0 for n, c in zip(wide, columns, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pipes:
+class _Pipes(Struct, frozen=True):
     """How a row is fenced: outer pipes on either side, spaces beside pipes."""
 
     first: bool

@@ -5,7 +5,8 @@ Rows are stored in stretches, so the cost depends on the number of runs, not of 
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from heapsyncd.markdown.source import Trace
 from heapsyncd.tree import Atom, Inline, Marks, Piece, Text
@@ -14,8 +15,7 @@ CharOf = Callable[[Atom], str]
 """Returns the character that stands for an atom."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """A stretch of a row: the characters from index ``at`` up to the next stretch.
 
     ``start`` to ``end`` are its source bytes. If ``literal``, they are the characters' own UTF-8.
@@ -42,8 +42,7 @@ class Stretch:
         return self.start + (k if self.text.isascii() else len(self.text[:k].encode()))
 
 
-@dataclass(slots=True)
-class TokenRow:
+class TokenRow(Struct):
     """Content as one string, with the stretches behind it."""
 
     chars: str = ""

@@ -1,8 +1,10 @@
 """Read a text in one pass into blocks that know their source positions."""
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.markdown.attached_files import file_keys
 from heapsyncd.markdown.escaping import unescape
@@ -61,8 +63,7 @@ def read(
     return Reader(source, events(text)).read()
 
 
-@dataclass(slots=True)
-class Frame:
+class Frame(Struct):
     """An open container: its parser name and data, its range, and the blocks read so far."""
 
     name: str

@@ -4,7 +4,7 @@ A body is read section by section, and sections are cached by their text. Readin
 after an edit costs only what the edit touched.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from heapsyncd.markdown.events import normalise_lone_cr
 from heapsyncd.markdown.links import Links
@@ -32,8 +32,7 @@ _Key = tuple[LineBreaks, str]
 """How a section is read, and its text."""
 
 
-@dataclass(slots=True)
-class Section:
+class Section(Struct):
     """A part of a body with its blocks, and the link lookups that its reading depends on."""
 
     text: str
@@ -65,8 +64,7 @@ def parse(body: str, links: Links, line_breaks: LineBreaks = "space") -> Block:
     return Block("doc", (), tuple(Sections.of(body, links, line_breaks).blocks()))
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+class Sections(Struct, frozen=True):
     """A body that was read in sections.
 
     ``found``: the sections; their joined texts are the body with lone CRs as newlines.

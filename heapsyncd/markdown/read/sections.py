@@ -9,7 +9,8 @@ body: a body with any stays one section.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.markdown.read.list_sections import item_cuts
 
@@ -39,8 +40,7 @@ _LONG_FACTOR = 4
 """A section is searched for a list from this many times the least length on."""
 
 
-@dataclass(frozen=True, slots=True)
-class SectionText:
+class SectionText(Struct, frozen=True):
     """The text of a section.
 
     ``continues_list``: it may continue the list that ends the one before.

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.markdown import escaping as esc
 from heapsyncd.markdown.attached_files import file_line
@@ -28,8 +30,7 @@ _SAFE_KINDS = frozenset({"paragraph", "heading", "code", "quote", "rule", "table
 """Blocks that can be written so that they cannot be misread."""
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBlock:
+class WrittenBlock(Struct, frozen=True):
     """A block that was written: the index of its first line, and whether it cannot be misread."""
 
     line: int

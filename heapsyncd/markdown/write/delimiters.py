@@ -8,14 +8,14 @@ entity.
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.markdown.events import SEPARATOR
 from heapsyncd.markdown.style import SOFT_SPACE
 
 
-@dataclass(frozen=True, slots=True)
-class Delimiter:
+class Delimiter(Struct, frozen=True):
     """An opening or closing ``**``, ``*``, ``_``, ``~~`` or underline tag."""
 
     text: str

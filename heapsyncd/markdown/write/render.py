@@ -6,7 +6,8 @@ written at higher escape levels.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from heapsyncd.diff import equal_ends
 from heapsyncd.markdown.escaping import ESCAPE_LEVELS

@@ -9,7 +9,8 @@ writing it.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.ids import is_ulid
 from heapsyncd.markdown.links import Links
@@ -34,8 +35,7 @@ _STARTS = "\"'("
 _SEPARATING = " .,;:()"
 
 
-@dataclass(frozen=True, slots=True)
-class WholeBody:
+class WholeBody(Struct, frozen=True):
     """The context of a leaf in a body that is written whole, without link definitions."""
 
     links: Links

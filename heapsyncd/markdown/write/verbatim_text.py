@@ -6,7 +6,8 @@ text by every other program, where its author wrote a key or an index.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.markdown import formulas
 from heapsyncd.markdown.events import OPAQUE_BLOCK, OPAQUE_INLINE, SEPARATOR
@@ -33,8 +34,7 @@ class Verbatim(Text):
     """A part of a run that is written as it is. Its line ends are newlines."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tag:
+class _Tag(Struct, frozen=True):
     """A tag or comment in the text of the ``item``-th item, from ``start`` to ``end``."""
 
     item: int

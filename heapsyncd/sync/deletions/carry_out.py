@@ -3,10 +3,10 @@
 import asyncio
 import mimetypes
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, holds
 from heapsyncd.cache.entries import EntryRow, Todo

@@ -6,10 +6,11 @@ reappears, the server restores the block, or both sides turn out to have deleted
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, history, holds, renditions
 from heapsyncd.cache.blocks import BlockState
@@ -86,8 +87,7 @@ async def _without_unseen_edits(heap: HeapContext, gone: Sequence[EntryRow]) -> 
     return [e for e in gone if e not in back]
 
 
-@dataclass(frozen=True, slots=True)
-class _Unseen:
+class _Unseen(Struct, frozen=True):
     """A note of which the server has a newer state than its file showed.
 
     ``file``: the newest rendition. ``shown``: the updates of the state that it shows; None if that

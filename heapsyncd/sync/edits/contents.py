@@ -6,10 +6,10 @@ kept.
 
 import mimetypes
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState

@@ -2,10 +2,11 @@
 
 from collections import Counter, deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, entries, renditions
 from heapsyncd.cache.blocks import BlockState
@@ -67,8 +68,7 @@ def insert_block(
         change.append(state.id, update, local=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
+class _Named(Struct, frozen=True):
     """A new note with its block and its name, not read yet."""
 
     head: Head
@@ -77,8 +77,7 @@ class _Named:
     target: Target
 
 
-@dataclass(frozen=True, slots=True)
-class _Fresh:
+class _Fresh(Struct, frozen=True):
     """A new note that is not stored yet."""
 
     saved: SavedFile

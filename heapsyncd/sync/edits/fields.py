@@ -1,10 +1,10 @@
 """Change what a document has beside its body: title, tags, files, deletion."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, history, search
 from heapsyncd.cache.blocks import BlockState, LogRow

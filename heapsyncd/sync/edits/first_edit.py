@@ -1,7 +1,9 @@
 """Make the first update and the first file of new notes. Pure: it can run in another process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
@@ -18,8 +20,7 @@ from heapsyncd.sync.merge.note_text import shown_files
 from heapsyncd.tree import Block
 
 
-@dataclass(frozen=True, slots=True)
-class NewNote:
+class NewNote(Struct, frozen=True):
     """What a new note is made from.
 
     * ``source``: its file.
@@ -40,8 +41,7 @@ class NewNote:
     carries_source: bool
 
 
-@dataclass(frozen=True, slots=True)
-class MadeNote:
+class MadeNote(Struct, frozen=True):
     """A new note's first update, None if its document is empty, and what is known of it.
 
     ``draft``: its text with the id in it; None: left to publishing.

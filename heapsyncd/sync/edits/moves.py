@@ -4,10 +4,10 @@ Each is one transaction together with the entries it concerns; the push follows 
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.document.edit import Target

@@ -7,11 +7,11 @@ from the server's trash under its id, in the style of its last text.
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, history, renditions
 from heapsyncd.cache.blocks import BlockState

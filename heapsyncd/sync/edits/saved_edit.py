@@ -4,7 +4,9 @@ Runs in a thread, on values and on a replica that nobody else uses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.cache.entries import EntryRow
@@ -51,8 +53,7 @@ from heapsyncd.sync.merge.note_text import (
 from heapsyncd.tree import Block
 
 
-@dataclass(frozen=True, slots=True)
-class SavedEdit:
+class SavedEdit(Struct, frozen=True):
     """What a saved file means for the cache."""
 
     entry: EntryRow
@@ -345,8 +346,7 @@ class Reader:
         return replace(taken, seq=seq, extra=None, searched=searched(taken.saved.data))
 
 
-@dataclass(frozen=True, slots=True)
-class _Save:
+class _Save(Struct, frozen=True):
     """A saved file, compared with what is known of its note."""
 
     live: Replica

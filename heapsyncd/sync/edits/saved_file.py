@@ -1,9 +1,11 @@
 """What a saved file of a note contains: its parts, whose keys they are, what it asks for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.renditions import Rendition
@@ -31,8 +33,7 @@ from heapsyncd.tree import Block
 NO_TAGS: Final[Mapping[str, BlockId]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class SavedFile:
+class SavedFile(Struct, frozen=True):
     """A note's file as it was read, with its parts.
 
     ``meant``: it is no stale save, whatever it looks like. ``is_blind``: its author did not see
@@ -56,8 +57,7 @@ class SavedFile:
             return cls(path, data, stat, error)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """What a note's file is named and identified by; ``digest``: of the whole file."""
 
     path: str
@@ -71,8 +71,7 @@ class Head:
         return cls(saved.path, saved.stat, digest(saved.data), note.front)
 
 
-@dataclass(frozen=True, slots=True)
-class StoredNote:
+class StoredNote(Struct, frozen=True):
     """What the cache has of a note."""
 
     state: BlockState

@@ -9,11 +9,11 @@ an ordinary folder.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache import blocks, history
 from heapsyncd.cache.entries import EntryRow
@@ -58,8 +58,7 @@ _ORDER: Final[Mapping[Action, int]] = {"back": 0, "name": 1, "text": 2, "trash":
 """What has to be done first."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """What is to be done with a block."""
 
     action: Action

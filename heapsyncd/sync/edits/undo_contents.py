@@ -1,8 +1,10 @@
 """Find which contents this device attached and detached since a time, and attach them again."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import LogRow
@@ -18,8 +20,7 @@ from heapsyncd.sync.heap.state import HeapContext
 _UNSENT: Final = "its content was never sent to the server"
 
 
-@dataclass(frozen=True, slots=True)
-class OwnContents:
+class OwnContents(Struct, frozen=True):
     """What this device changed of a block's contents, as far as it still is so."""
 
     added: tuple[FileEntry, ...] = ()

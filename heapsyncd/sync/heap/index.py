@@ -6,7 +6,8 @@ Loaded from the cache once, then updated with each commit. Every question is a l
 import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.cache import blocks, entries, remote_items
 from heapsyncd.cache.blocks import BlockState
@@ -26,8 +27,7 @@ CONTENT_ROLES = ("file", "attachment")
 _UNLINKABLE = frozenset("[]|\n")
 
 
-@dataclass(frozen=True, slots=True)
-class BlockInfo:
+class BlockInfo(Struct, frozen=True):
     """What the index knows of a block."""
 
     kind: BlockKind

@@ -8,8 +8,9 @@ than people on the other side can bear, and it is reported.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 NOTE_BYTES: Final = 64 << 20
 """A larger file is not read as a note."""
@@ -56,8 +57,7 @@ def spread(count: int) -> list[float]:
     return [1.0 + k // RATE_PER_S for k in range(count)]
 
 
-@dataclass(slots=True)
-class RewriteLimit:
+class RewriteLimit(Struct):
     """Limits how many notes are rewritten in a short time.
 
     Times are monotonic seconds of one clock, and never decrease.

@@ -6,16 +6,17 @@ of a note, it still means the note.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.folder.names import collision_key
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.index import Index, link_key
 
 
-@dataclass(frozen=True)
-class NoteLinks:
+class NoteLinks(Struct, frozen=True):
     """The links of one note (``markdown.links.Links``).
 
     * ``only``: names of other blocks are not recognised, so that text that merely looks like a
@@ -87,8 +88,7 @@ class UnknownName(Exception):
     """``KnownLinks`` was asked for something that it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownLinks:
+class KnownLinks(Struct, frozen=True):
     """The links of a new note as a value, for another process: what some names mean now.
 
     As ``NoteLinks`` with ``aliases``, of a note without attachments.

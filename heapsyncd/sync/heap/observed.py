@@ -1,16 +1,16 @@
 """What a scan found in the folder, and the changes recognised in it. Values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.paths import assets_owner
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A path on disk without an entry."""
 
     path: str
@@ -37,16 +37,14 @@ class Found:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """An entry's file is at another path now."""
 
     entry: EntryRow
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Struct, frozen=True):
     """A new path. ``copy_of``: its front matter names a block that still has another file."""
 
     found: Found
@@ -58,15 +56,13 @@ class Created:
         return self.found.path
 
 
-@dataclass(frozen=True, slots=True)
-class Vanished:
+class Vanished(Struct, frozen=True):
     """An entry's file is missing, and nothing replaced it."""
 
     entry: EntryRow
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
+class Recognised(Struct, frozen=True):
     """The changes of the folder, in the order in which they have to be carried out."""
 
     moved: tuple[Moved, ...]

@@ -1,7 +1,8 @@
 """How long the daemon and its mirrors wait for what: one value, passed down from the daemon."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.backoff import Backoff
 
@@ -10,8 +11,7 @@ _LARGE: Final = Backoff(1.0, 600.0)
 _RESTART: Final = Backoff(5.0, 300.0, min_share=0.5)
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """Waits in seconds, and the pauses between tries."""
 
     # ---- the folder ----

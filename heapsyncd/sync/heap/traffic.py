@@ -7,10 +7,10 @@ acknowledged later has no latency.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from heapsyncd.cache.activity import Direction, Event, What
 from heapsyncd.cache.blocks import BlockState
@@ -25,8 +25,7 @@ TOLD_SINGLY: Final = 10
 """Of more events in one transaction, the log tells only the number."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnderWay:
+class UnderWay(Struct, frozen=True):
     """A change of a block that has not arrived yet, in one direction."""
 
     since_ms: int
@@ -35,8 +34,7 @@ class UnderWay:
     is_new: bool
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """The changes of one heap that are under way, by direction and block.
 
     Args:

@@ -10,9 +10,11 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.entries import EntryRow, Role, Todo
 from heapsyncd.errors import FolderTrouble
@@ -27,8 +29,7 @@ from heapsyncd.sync.heap.unit_of_work import Change
 OwnerRole = Literal["note", "file"]
 
 
-@dataclass(frozen=True, slots=True)
-class AttachmentOwner:
+class AttachmentOwner(Struct, frozen=True):
     """A block whose contents are files in the folder.
 
     ``path``: of the note, or of the file block. ``shown``: the keys of the files that the note's

@@ -5,9 +5,9 @@ no longer ignored and has no file here is written again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
@@ -25,8 +25,7 @@ from heapsyncd.sync.layout.placement import plan_places
 log = structlog.get_logger()
 
 
-@dataclass
-class IgnoreRules:
+class IgnoreRules(Struct):
     """The rules of one heap's folder, kept up to date. Made by ``load``."""
 
     heap: HeapContext

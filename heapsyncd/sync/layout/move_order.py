@@ -1,15 +1,15 @@
 """Plan the moves that take every block to its path. A pure function of paths."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
+
+from msgspec import Struct
 
 from heapsyncd.ids import BlockId
 from heapsyncd.sync.heap.paths import parking_path
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """Move a block's file or directory; the target is free once the earlier steps are done."""
 
     block: BlockId

@@ -5,8 +5,9 @@ recognises it by the id in the file, or by the inode.
 """
 
 from collections.abc import Container, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
+
+from msgspec.structs import replace
 
 from heapsyncd.cache import entries, history, search
 from heapsyncd.cache.blocks import BlockState

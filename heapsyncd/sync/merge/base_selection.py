@@ -8,8 +8,9 @@ rendition the editor had loaded, it is only the author's edit. Pure.
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, pairwise
+
+from msgspec import Struct
 
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.diff.sequences import shared_ends
@@ -36,8 +37,7 @@ _TOKEN = re.compile(r"\[\[[^\[\]\n]*\]\]|\w+|\s+|[^\w\s]")
 """A link is one token: two links always share their brackets, which says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """The base of an edit. ``older``: it is not the newest rendition."""
 
     rendition: Rendition

@@ -3,9 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+
+from msgspec import Struct, field
 
 from heapsyncd.diff import Hunk, align
 from heapsyncd.diff.sequences import matches
@@ -79,8 +80,7 @@ def contains_words(words: Counter[str], body: Block) -> bool:
     return all(any(is_extended_by(word, other) for other in there) for word in words)
 
 
-@dataclass(slots=True)
-class _Node:
+class _Node(Struct):
     """A block of the base under construction, placed as in ``theirs``."""
 
     ours: Block

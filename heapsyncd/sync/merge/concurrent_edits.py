@@ -9,8 +9,9 @@ for an edit that was already expressed when the other side's edit came in.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.encoding.state_vectors import clocks, encode_vector
@@ -26,8 +27,7 @@ LARGE_BYTES: Final = 500_000
 Looking through it would take a good part of a second for every letter that somebody else types."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConcurrentEdits:
+class ConcurrentEdits(Struct, frozen=True):
     """Our edits that the other side may not have seen, on top of what both knew.
 
     Args:

@@ -6,8 +6,10 @@ becomes an edit of the server's document.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, edit
 from heapsyncd.document.replica import Replica
@@ -46,8 +48,7 @@ def without_our_keys(file: NoteFile) -> bytes:
     return file_of(file.source, NO_KEYS)
 
 
-@dataclass(frozen=True, slots=True)
-class FileMerge:
+class FileMerge(Struct, frozen=True):
     """Three versions of a file merged into one.
 
     ``body``, ``source``: what the merged file says; None if it is the server's.

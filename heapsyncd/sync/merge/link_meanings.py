@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.diff.sequences import gaps_between, matches
 from heapsyncd.ids import is_ulid
@@ -174,8 +176,7 @@ def _facing(
             yield from zip(names, blocks, strict=True)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(Struct, frozen=True):
     """A word of a body, or a link: its block's id, or a name that means none."""
 
     word: str

@@ -6,8 +6,10 @@ bytes: the source if it reads as the document, otherwise the source patched unti
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.renditions import Rendition
 from heapsyncd.cache.search import Searched
@@ -35,8 +37,7 @@ _REST: Final = re.compile(r"[*~=\\\w]++")
 """A word with markup inside, from its first markup on."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoteFile:
+class NoteFile(Struct, frozen=True):
     """A note's file as what the user wrote and what we did.
 
     ``title``: the value of our ``title`` key; None if it has none.
@@ -68,8 +69,7 @@ class NoteFile:
         return cls(source, keys.title)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A note's next text, and what is stored with it."""
 
     block: BlockId

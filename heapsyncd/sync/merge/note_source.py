@@ -6,8 +6,9 @@ other devices patch it, too: two devices would both write them, and the text wou
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.diff import line_hunks, lines_of, with_hunks
 from heapsyncd.diff.sequences import gaps_between, matches

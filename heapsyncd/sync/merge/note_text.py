@@ -8,8 +8,10 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.document.edit import Target, edit, express, merge_three
@@ -53,8 +55,7 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """A note's file, split into its parts."""
 
     source: SourceText
@@ -79,16 +80,14 @@ class Note:
         return parse(self.body, links, self.line_breaks)
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """The rendition an edit is measured from. ``updates`` None: it shares no history."""
 
     note: Note
     updates: tuple[bytes, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What a saved file means.
 
     ``update`` None: the document does not change. ``is_whole``: base plus update shows exactly the
@@ -102,8 +101,7 @@ class Reading:
     is_made: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FrontChange:
+class FrontChange(Struct, frozen=True):
     """What changed in the front matter, as names."""
 
     added_tags: tuple[str, ...] = ()
@@ -288,8 +286,7 @@ def line_breaks(body: str, view: Block, links: Links) -> LineBreaks:
     return "break" if parse(body, links, "break") == view else "space"
 
 
-@dataclass(frozen=True, slots=True)
-class Compacted:
+class Compacted(Struct, frozen=True):
     """A compacted document: the server's state, and our unsent edits (None: none).
 
     ``notices``: what a person should review; None: nobody looked for that yet.

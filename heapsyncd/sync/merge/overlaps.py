@@ -5,7 +5,8 @@ person should look at it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heapsyncd.diff import align, text_hunks
 from heapsyncd.tree import LEAVES, Block
@@ -13,8 +14,7 @@ from heapsyncd.tree import LEAVES, Block
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """One block's text on either side and after the merge; empty where a side deleted it."""
 
     ours: str

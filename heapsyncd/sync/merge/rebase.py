@@ -6,7 +6,8 @@ of either is kept; text that was deleted after the backup returns.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import express, merge_three
 from heapsyncd.document.replica import Replica

@@ -5,9 +5,9 @@ file; ``status`` shows them until somebody looks at the note's ``history``.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache.blocks import LogRow
 from heapsyncd.cache.history import Review
@@ -50,8 +50,7 @@ CROSSED = Review(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NoteState:
+class NoteState(Struct, frozen=True):
     """What a document says: the view of its body, and its source."""
 
     view: Block

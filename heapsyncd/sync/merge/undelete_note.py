@@ -17,10 +17,11 @@ A later deletion is a different one, made with the words in sight: it stays.
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.document.edit import UNSET, Unset
 from heapsyncd.document.replica import Replica
@@ -32,8 +33,7 @@ _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 _WORD: Final = re.compile(r"\w+")
 
 
-@dataclass(frozen=True, slots=True)
-class NoteContent:
+class NoteContent(Struct, frozen=True):
     """What a document contains, as far as it counts against a deletion.
 
     ``source``: the words of the file's exact text, which has more than the document (comments,

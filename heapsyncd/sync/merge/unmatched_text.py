@@ -7,8 +7,10 @@ rest of either side is unmatched, and may still be the same text.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.diff import Hunk, text_hunks
 from heapsyncd.document.inline.visible_text import kept
@@ -39,8 +41,7 @@ Match = tuple[Block, int, int]
 """A stretch of a leaf of theirs that ours has too: block, start, end."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class UnmatchedSpan:
+class UnmatchedSpan(Struct, frozen=True, eq=False):
     """A stretch of a leaf that the paired leaf does not have.
 
     ``position``: the number of paired blocks before it. ``is_part``: it is part of the last of

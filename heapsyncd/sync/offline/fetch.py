@@ -1,9 +1,10 @@
 """Mark contents for download while no mirror runs."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from heapsyncd.cache import entries, heaps, problems
 from heapsyncd.config import Account

@@ -1,9 +1,10 @@
 """Which notes a note names, and which notes name it: as their files stand in the cache."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from heapsyncd.cache import entries, heaps, renditions, search
 from heapsyncd.cache.heaps import HeapRow
@@ -45,8 +46,7 @@ async def backlinks(account: Account, state_dir: Path, paths: Sequence[str]) -> 
     return await _asked(account, state_dir, paths, _backlinks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Heap:
+class _Heap(Struct, frozen=True):
     """A heap with the names of its notes, and where its folder is."""
 
     tx: Tx

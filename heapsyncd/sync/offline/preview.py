@@ -9,10 +9,12 @@ here. Nothing is sent, uploaded or downloaded.
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import open_backend
@@ -52,8 +54,7 @@ _ROUNDS: Final = 3
 """So often the server's news is read at most, while there is more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One thing that a sync would do.
 
     ``side``: where something changes. ``is_new``: it does not exist there yet. ``to``: of a
@@ -114,8 +115,7 @@ async def may_be_first(account: Account) -> bool:
         return False  # whoever mirrors it says what is wrong
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(Struct, frozen=True):
     account: Account
     db: Database
     backend: Backend
@@ -159,8 +159,7 @@ def _as_dict(root: Path, step: Step) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
+class _Before(Struct, frozen=True):
     """A heap before the news and the folder's changes."""
 
     path_of: dict[BlockId, str]

@@ -2,9 +2,10 @@
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.cache import heaps, search
 from heapsyncd.cache.heaps import HeapRow
@@ -20,8 +21,7 @@ BATCH: Final = 100
 SNIPPET_CHARS: Final = 120
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A note that was found, as in ``search --json``."""
 
     account: str

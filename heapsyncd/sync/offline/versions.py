@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from heapsyncd.backends.factory import open_backend
 from heapsyncd.cache import blocks, entries, heaps, history
@@ -259,8 +260,7 @@ async def _alone(
     return done
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(Struct, frozen=True):
     """A note with its versions, newest first."""
 
     heap: HeapRow

@@ -4,9 +4,9 @@ Nothing is stored here: ``receive`` reads the block, calls ``absorb`` in a threa
 result.
 """
 
-from dataclasses import dataclass, replace
-
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache.blocks import BlockState, LogRow
 from heapsyncd.cache.history import Review
@@ -32,8 +32,7 @@ from heapsyncd.tree import Block
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(Struct, frozen=True):
     """An update of one block.
 
     * ``full``: it is the whole state of ``sync_version``.
@@ -55,8 +54,7 @@ class Incoming:
     resumed: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Absorbed:
+class Absorbed(Struct, frozen=True):
     """What an incoming update means for a block."""
 
     state: BlockState
@@ -96,8 +94,7 @@ class Absorbed:
         return bool(held_up) or self.forgot or any(is_local for _, is_local in self.rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True):
     """A block before an update: its row, and its log unless the replica in memory is enough."""
 
     state: BlockState

@@ -1,9 +1,9 @@
 """Read the delta feed: which blocks changed on the server, and which are new or gone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Struct, field
 
 from heapsyncd.cache import blocks, heaps
 from heapsyncd.cache.blocks import BlockState
@@ -59,8 +59,7 @@ async def poll(heap: HeapContext) -> bool:
     return news
 
 
-@dataclass(slots=True)
-class _FeedResult:
+class _FeedResult(Struct):
     """What the feed contained; ``is_complete``: read from its beginning, it lists every block."""
 
     is_complete: bool = False

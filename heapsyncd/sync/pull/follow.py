@@ -12,12 +12,12 @@ none. As whoever edits a note in one may have made another, a poll follows each 
 import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from heapsyncd.backends.contract import (
     LiveAnnounced,
@@ -213,8 +213,7 @@ class _Chosen:
         return first | {b: self._versions[b] for b in reversed(self._versions)}
 
 
-@dataclass(slots=True)
-class _OpenQuestions:
+class _OpenQuestions(Struct):
     """The server's unanswered requests for updates on this socket, the last of each block."""
 
     left: dict[BlockId, LiveAsked] = field(default_factory=dict)

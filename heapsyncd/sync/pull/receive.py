@@ -6,9 +6,9 @@ the folder changed. An update that comes twice, or has nothing new, leaves no tr
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks, crossings, history, renditions
 from heapsyncd.cache.blocks import BlockState

@@ -5,9 +5,9 @@ server acknowledged once and does not have any more counts as never sent.
 """
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.entries import EntryRow

@@ -8,9 +8,10 @@ import asyncio
 import heapq
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.cache import blocks
 from heapsyncd.cache.blocks import BlockState
@@ -41,8 +42,7 @@ _DEEPEST = 1 << 20
 _ITS_CONTENT = frozenset({400, 409, 413, 415, 422})
 
 
-@dataclass(frozen=True, slots=True)
-class _Unsent:
+class _Unsent(Struct, frozen=True):
     state: BlockState
     rows: tuple[int, ...]
     update: bytes

@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from heapsyncd.backoff import first_of
 from heapsyncd.cache.activity import Direction
@@ -28,8 +29,7 @@ OPENING_S: Final = 2.0
 """How long a command waits until the heaps are open."""
 
 
-@dataclass(frozen=True, slots=True)
-class AccountCommands:
+class AccountCommands(Struct, frozen=True):
     """Carries out commands while the mirror runs; implements ``report.Commands``.
 
     Args:

@@ -4,10 +4,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from msgspec import Struct, field
 
 from heapsyncd.backoff import first_of, varied_s
 from heapsyncd.cache import heaps
@@ -44,8 +44,7 @@ HUNG_S: Final = 100.0
 """A loop that did not report for this long hangs. Transfers and pushes do not count."""
 
 
-@dataclass
-class HeapMirror:
+class HeapMirror(Struct):
     """Keeps one heap mirrored until ``stop`` is set.
 
     Args:

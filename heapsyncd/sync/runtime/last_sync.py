@@ -1,10 +1,10 @@
 """Remember when an account was last in sync, also for ``status`` without a daemon."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache import heaps
 from heapsyncd.database import Database
@@ -18,8 +18,7 @@ AGAIN_MS: Final = 600_000
 """While everything stays in sync, the time is stored again after this."""
 
 
-@dataclass
-class LastSync:
+class LastSync(Struct):
     """When everything was last in sync: in the report, and in the cache.
 
     It is stored when it becomes true, now and then, and at the end. So a kill loses little of it,

@@ -5,6 +5,8 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from msgspec import Struct
+
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import FolderTrouble, UnreadableFile
 from heapsyncd.folder.disk import FileBusy, PathChanged
@@ -21,8 +23,7 @@ from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.link_meanings import names_in
 
 
-@dataclass(frozen=True, slots=True)
-class _Coming:
+class _Coming(Struct, frozen=True):
     """New notes that are not settled: the keys of their names, and the first due time."""
 
     keys: frozenset[str]

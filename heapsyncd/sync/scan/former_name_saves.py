@@ -6,10 +6,10 @@ wins over a deletion). The other note's text is restored. So neither is read as 
 other.
 """
 
-from dataclasses import replace
 from pathlib import PurePosixPath
 
 import structlog
+from msgspec.structs import replace
 
 from heapsyncd.cache import history, renditions
 from heapsyncd.cache.entries import EntryRow

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from msgspec import Struct
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
@@ -44,8 +45,7 @@ from heapsyncd.sync.scan.truncated_files import restore_truncated
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Remaining:
+class _Remaining(Struct, frozen=True):
     """What is left of a scan when everything new or moved has its entry.
 
     ``texts``: notes to read. ``gone``: entries that seem deleted. ``waiting``: there are new files

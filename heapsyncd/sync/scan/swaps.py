@@ -13,7 +13,9 @@ restored from).
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
@@ -148,8 +150,7 @@ async def _other_text_at(heap: HeapContext, path: str, texts: "_Texts") -> Entry
     return Entry(path, "file", stat) if is_other else None
 
 
-@dataclass(slots=True)
-class _Texts:
+class _Texts(Struct):
     """Notes' files on disk and the ids in them, each read once."""
 
     heap: HeapContext

@@ -1,9 +1,10 @@
 """Contents that stay on the server until requested: which a path means, and their progress."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.sync.heap.paths import assets_of

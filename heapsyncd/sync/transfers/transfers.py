@@ -9,11 +9,12 @@ import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Final
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import FileChanged
 from heapsyncd.cache import blocks
@@ -41,8 +42,7 @@ TRIES: Final = 3
 """How often a content with a wrong hash is downloaded before giving up."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
+class _Source(Struct, frozen=True):
     """A file of the folder, as the source of an upload."""
 
     heap: HeapContext

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from heapsyncd.errors import OutcomeUnknown, ProtocolError, RequestRefused
 from heapsyncd.model import Place
@@ -55,8 +55,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     tags: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Struct, frozen=True):
     """A part of all items that can be read page by page, newest first."""
 
     wanted: Search

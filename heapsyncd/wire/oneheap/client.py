@@ -8,11 +8,11 @@ sign-in's body only; connections, certificates and bounds are those of ``wire.re
 import asyncio
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from msgspec import Struct
 
 from heapsyncd.backoff import Contact, first_of
 from heapsyncd.errors import (
@@ -61,8 +61,7 @@ _MAX_TOKEN_CHARS = 4096
 _NOTHING_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(Struct, frozen=True):
     """A documented request that may be sent."""
 
     route: Route

@@ -5,10 +5,10 @@ this is no oneheap service; afterwards, that something is in the way for a while
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import msgspec
+from msgspec import Struct
 
 from heapsyncd.errors import (
     HeapsyncdError,
@@ -37,8 +37,7 @@ Hide = Callable[[str], str]
 """Removes the account's secrets from a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """A successful answer."""
 
     count: int | None

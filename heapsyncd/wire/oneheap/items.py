@@ -7,11 +7,11 @@ the others are used. Writing is strict: only arguments that a route documents ar
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from heapsyncd.errors import ProtocolError
 from heapsyncd.wire.oneheap.dates import format_date, parse_date
@@ -133,8 +133,7 @@ class Comment(Item, frozen=True, kw_only=True, rename="camel"):
     target_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A type of item: its collection and the value it is read as."""
 
     name: str
@@ -165,8 +164,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 """By the name that ``type`` and the ``types`` of a search use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """An object that can't be read: trouble with this item alone."""
 
     id: str | None
@@ -174,8 +172,7 @@ class Unreadable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A part of a list."""
 
     items: tuple[Item, ...]

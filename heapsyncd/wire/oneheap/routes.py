@@ -6,10 +6,11 @@ is never sent.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 _MIRRORED: Final = """
 GET    /Appointments/ id:array ownerId search
@@ -198,8 +199,7 @@ class Standing(Enum):
     NOT_IMPLEMENTED = "documented as not implemented"
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One documented route."""
 
     method: str

@@ -1,13 +1,13 @@
 """Writing: what is written reads back as the tree, plainly where that is safe."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.markdown.frontmatter import split
 from heapsyncd.markdown.links import NO_LINKS

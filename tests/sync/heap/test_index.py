@@ -1,10 +1,11 @@
 """The index after any changes is the index of what is there after them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.cache import remote_items
 from heapsyncd.cache.blocks import BlockState

@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import example, given
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import Target, express
 from heapsyncd.document.replica import Replica

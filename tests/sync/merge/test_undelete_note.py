@@ -1,10 +1,10 @@
 """What counts against a deletion, as laws."""
 
 from collections import Counter
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from heapsyncd.document.edit import UNSET, Target, express
 from heapsyncd.document.replica import Replica

@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from heapsyncd.server.document_session import DocumentSession
 from heapsyncd.sync.runtime import heap

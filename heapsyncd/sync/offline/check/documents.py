@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from heapsyncd.cache import blocks, integrity, renditions
 from heapsyncd.cache.blocks import BlockState, LogRow
@@ -25,8 +26,7 @@ BATCH: Final = 200
 """So many blocks are compared at a time; as many replicas are kept in memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What the cache has of a block."""
 
     state: BlockState
@@ -40,8 +40,7 @@ class Stored:
     is_quarantined: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Logs:
+class Logs(Struct, frozen=True):
     """What is wrong with the numbers of a heap's logs."""
 
     lacking: frozenset[BlockId]

@@ -1,8 +1,9 @@
 """What a check can find, and what repairs it. Pure values."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from msgspec import Struct, field
 
 from heapsyncd.ids import BlockId, HeapId
 from heapsyncd.sync.report import Progress
@@ -62,8 +63,7 @@ REPAIRS: Final[Mapping[Repair, tuple[str, str]]] = {
 """For each repair: what it would do, and what it did."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One thing that is wrong.
 
     Args:
@@ -87,8 +87,7 @@ class Finding:
     is_file: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Heap:
+class Heap(Struct, frozen=True):
     """A heap that was checked."""
 
     id: HeapId
@@ -100,8 +99,7 @@ class Heap:
     """Why it was not compared with the server; None: it was."""
 
 
-@dataclass
-class Checked:
+class Checked(Struct):
     """What was found in one account."""
 
     name: str

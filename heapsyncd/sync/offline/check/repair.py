@@ -5,9 +5,10 @@ mirror does: it reads, writes, pulls and merges as always.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from heapsyncd.backends.contract import Backend
 from heapsyncd.backends.factory import dialect_of
