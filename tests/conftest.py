@@ -1,9 +1,12 @@
-"""What all tests share: hypothesis without deadlines (speed is measured in benchmarks), and where
-slow tests are.
+"""What all tests share: hypothesis without deadlines (speed is measured in benchmarks), where slow
+tests are, and when no more of them are begun.
 """
 
 import asyncio
+import math
+import os
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,6 +35,12 @@ SLOW = [
     *(TESTS / name for name in ("document/test_edit_laws.py", "test_faults.py")),
 ]
 """All of what stands there is slow; elsewhere single tests are marked."""
+UNTIL_S = float(os.environ.get("HEAPSYNCD_TESTS_UNTIL", math.inf))
+"""When no more slow tests are begun, in seconds since 1970.
+
+A machine that is too slow for all of them says how many it left out, instead of being stopped by
+somebody's limit (``.ci/run``).
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,6 +48,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(place) for place in SLOW):
             item.add_marker(pytest.mark.slow)
+    if not math.isinf(UNTIL_S):
+        # Games and promises first, benchmarks last.
+        items.sort(key=lambda item: item.path, reverse=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no slow test when it is too late."""
+    if time.time() > UNTIL_S and item.get_closest_marker("slow"):
+        pytest.skip("the time for slow tests is over: this machine is too slow for all of them")
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from msgspec.structs import fields
 
 from heapsyncd.backends.account import HeaperAccount
 from heapsyncd.backoff import Contact, Lane, first_of, varied_s
@@ -29,7 +31,7 @@ from heapsyncd.wire.values import LiveConnected, LiveDisconnected, LiveSynced
 from tests.bench.virtual_time import run
 
 HEAP: Final = HeapId("01HZX0000000000000000000HP")
-POLL_S: Final = float(next(f.default for f in fields(Account) if f.name == "poll_interval_s"))  # type: ignore[arg-type]
+POLL_S: Final = float(next(f.default for f in fields(Account) if f.name == "poll_interval_s"))
 CALLS_S: Final = 0.5
 """What the server can answer a second, for each daemon: at peace it is asked for 0.2."""
 RECOVERED_S: Final = 40
