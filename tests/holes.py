@@ -47,7 +47,7 @@ SERVER: Final = {
         "promises/server/test_rights.py::test_a_token_that_expires",
         "promises/server/test_rights.py::test_an_expired_socket_is_reset",
         "promises/server/test_rights.py::test_a_token_is_renewed",
-        "promises/server/test_rights.py::test_revoked_tokens",
+        "promises/server/test_rights.py::test_a_key_that_is_refused",
         "server/test_accounts.py::test_a_key_that_is_refused",
         "backends/test_heaper.py::test_short_tokens_are_renewed_without_a_refusal",
     ),
