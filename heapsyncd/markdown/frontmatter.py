@@ -123,7 +123,8 @@ _FastLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 def _explain(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" in line {mark.line + 2}" if mark is not None else ""
-    return f"front matter is not YAML{where}: {getattr(error, 'problem', None) or 'too deep'}"
+    reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "too deep"
+    return f"front matter is not YAML{where}: {reason}"
 
 
 def _scalar(value: object) -> str | None:
@@ -186,7 +187,9 @@ def _quoted(value: str) -> str:
     if _PLAIN.fullmatch(value) and not _TYPED.fullmatch(value):
         return value
     text = json.dumps(value, ensure_ascii=False)
-    return re.sub(r"[\x7f-\xa0\u2028\u2029\ufeff]", lambda m: f"\\u{ord(m[0]):04x}", text)
+    return re.sub(
+        r"[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]", lambda m: f"\\u{ord(m[0]):04x}", text
+    )
 
 
 class _Editor:

@@ -135,6 +135,7 @@ tags = words.map(lambda w: " ".join(w.split())).filter(bool)
 
 
 @given(st.lists(tags, max_size=4, unique=True), st.sampled_from(["\n", "\r\n"]))
+@example(["\ufffe", "a\uffffb"], "\n")
 def test_any_tags_read_back(names: list[str], newline: str) -> None:
     """Whatever a tag holds is quoted so that it reads as itself."""
     raw = with_tags(NONE, names, newline)
