@@ -21,6 +21,7 @@ async def facts(device: Device, path: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 async def test_the_chain_of_a_file(device: Device, server: Server, heap_id: HeapId) -> None:
     """Base, disk, server and the rule that applies: agreed, changed, gone, unknown and ignored."""
     device.configure(server.url)

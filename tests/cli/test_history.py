@@ -66,6 +66,7 @@ async def block(device: Device, server: Server, heap_id: HeapId) -> BlockId:
     return BlockId(str(split(note(device).read_text())[0].ids[-1]))
 
 
+@pytest.mark.slow
 async def test_commands_in_a_pipe(device: Device, server: Server, block: BlockId) -> None:
     """Each text is listed once, the latest first, with what it changed; a changed word is marked.
     Paths are as a shell can use them here.

@@ -84,6 +84,7 @@ def test_what_is_logged_is_no_different() -> None:
     assert steers(printable(EVIL)) == []
 
 
+@pytest.mark.slow
 async def test_titles_of_heaps_and_notes(device: Device, server: Server) -> None:
     """``heaps``, ``setup``, ``sync``, ``status`` and ``search`` show them as text."""
     heap = await server.add_heap("Home\x1b]0;PWNED\x07\u202e")

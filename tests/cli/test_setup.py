@@ -103,6 +103,7 @@ async def test_setup_changes_nothing_that_is_there(device: Device, server: Serve
     assert device.config.read_text() == before
 
 
+@pytest.mark.slow
 async def test_setup_knows_the_server_of_a_cache(
     device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:

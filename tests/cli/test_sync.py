@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
 from heapsyncd.ids import HeapId
 from heapsyncd.server import Server
 from heapsyncd.statelock import hold_state
@@ -46,6 +48,7 @@ async def test_sync_with_a_key_that_is_not_accepted_exits_3(
     assert len(done.err.splitlines()) < 6
 
 
+@pytest.mark.slow
 async def test_another_server_exits_3(
     device: Device, server: Server, heap_id: HeapId, tmp_path: Path
 ) -> None:
@@ -251,6 +254,7 @@ async def test_beside_a_daemon_whose_key_is_refused_it_exits_3(
     await reading
 
 
+@pytest.mark.slow
 async def test_waiting_for_a_daemon_ends_without_it(
     device: Device, server: Server, heap_id: HeapId
 ) -> None:

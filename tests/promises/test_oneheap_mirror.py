@@ -93,6 +93,7 @@ async def test_an_edit_of_what_is_gone_makes_it_anew(
     assert device.ids_in(place) == (made["id"],)
 
 
+@pytest.mark.slow
 async def test_the_id_of_an_item_that_is_gone_is_no_key_of_the_users(
     service: Oneheap, device: Mirror
 ) -> None:
