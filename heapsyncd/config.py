@@ -85,6 +85,14 @@ class Account(Struct, frozen=True):
     password: Password | None = None
     """The password; None until it has been read, and for an account with a key."""
 
+    def __repr__(self) -> str:
+        """Return the name alone: a line of the log must not even say that there is a secret."""
+        return f"Account({self.name!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Return the same for tracebacks."""
+        return [("name", self.name)]
+
     @property
     def selects_boxes(self) -> bool:
         """Whether ``heaps`` selects boxes of the account's one heap, which is always mirrored."""

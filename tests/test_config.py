@@ -178,6 +178,8 @@ def test_a_secret_is_never_shown() -> None:
     seed = Seed(bytes(range(32)))
     account = replace(config.parse(GOOD, PATH, ENV).accounts[0], seed=seed)
     assert seed.reveal_text() not in repr(account)
+    assert "seed" not in repr(account)
+    assert account.__rich_repr__() == [("name", account.name)]
     account = replace(account, password=Password("hunter2"))
     assert "hunter2" not in f"{account!r} {account}"
 
