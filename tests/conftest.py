@@ -38,8 +38,8 @@ SLOW = [
 UNTIL_S = float(os.environ.get("HEAPSYNCD_TESTS_UNTIL", math.inf))
 """When no more slow tests are begun, in seconds since 1970.
 
-A machine that is too slow for all of them says how many it left out, instead of being stopped by
-somebody's limit (``.ci/run``).
+A machine that is too slow for all of them then says how many it left out, instead of being stopped
+by a time limit without a verdict (``.ci/run``).
 """
 
 

@@ -25,7 +25,7 @@ class ServerLink:
     files_wait: bool = False
     """Whether new files wait to be scanned again once its news was received."""
     breaks: int = 0
-    """How often the news became outdated; what was requested before the last time still is."""
+    """How often the known news became outdated. News requested before the last time is, too."""
     cursor_ms: int | None = None
     """How far the delta feed was read; the stored cursor may be behind by empty pages."""
     in_doubt: bool = True
@@ -86,7 +86,11 @@ class ServerLink:
         self.outdate()
 
     def received(self, breaks: int) -> bool:
-        """Note that news was received, requested at this number of breaks; return if it is new."""
+        """Note that news was received; return whether it is up to date.
+
+        Args:
+            breaks: the number of breaks when it was requested.
+        """
         self.was_current = True
         if breaks != self.breaks:
             return False
