@@ -287,10 +287,14 @@ class HeapMirror(Struct):
         await retry_problems(self.state)
         await resume(self.state)
 
+        is_never_told = (self.live, self.state.dialect.live) == ("off", True)
+
         async def step() -> None:
             nonlocal news
             await check_oversized(self.state)
             at = time.monotonic()
+            # No connection tells then of a server that was put back since the last poll.
+            self.state.link.in_doubt |= is_never_told
             news = await poll(self.state)
             self.state.link.poll_took_s = time.monotonic() - at
             await show_newest(self.state)
