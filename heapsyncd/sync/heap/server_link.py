@@ -30,6 +30,9 @@ class ServerLink:
     """How far the delta feed was read; the stored cursor may be behind by empty pages."""
     in_doubt: bool = True
     """Whether the server may have been rolled back since it was last heard."""
+    is_told: bool = True
+    """Whether a lost connection would tell that the server was away: without one, it is in doubt
+    at each poll."""
     doubted: set[BlockId] = field(default_factory=set)
     """Blocks of which the server may lack what it acknowledged.
 
@@ -94,7 +97,7 @@ class ServerLink:
         self.was_current = True
         if breaks != self.breaks:
             return False
-        self.in_doubt = False
+        self.in_doubt = not self.is_told
         self.current.set()
         return True
 

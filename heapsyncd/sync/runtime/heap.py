@@ -82,6 +82,7 @@ class HeapMirror(Struct):
 
     async def run(self) -> None:
         """Mirror the heap; failures of the server or the folder are reported and retried."""
+        self.state.link.is_told = self.live != "off" or not self.state.dialect.live
         async with TaskGroup() as group:
             for work in (self._watch, self._folder, self._receive, self._send, self._transfer):
                 group.create_task(work())
@@ -287,14 +288,10 @@ class HeapMirror(Struct):
         await retry_problems(self.state)
         await resume(self.state)
 
-        is_never_told = (self.live, self.state.dialect.live) == ("off", True)
-
         async def step() -> None:
             nonlocal news
             await check_oversized(self.state)
             at = time.monotonic()
-            # No connection tells then of a server that was put back since the last poll.
-            self.state.link.in_doubt |= is_never_told
             news = await poll(self.state)
             self.state.link.poll_took_s = time.monotonic() - at
             await show_newest(self.state)
