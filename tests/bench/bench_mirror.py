@@ -124,7 +124,7 @@ class Bench:
         """The first device sends all of its notes."""
         with self._phase("first upload", len(self.paths), sender=self.floor.upload) as phase:
             sender = self._process("sender", phase)
-            with probed(sender, phase.figures.waits_ms):
+            with self._probed(sender, phase):
                 sender.ask("run")
                 sender.ask("synced")
                 phase.done()
@@ -133,7 +133,8 @@ class Bench:
         """The second device gets all notes."""
         with self._phase("first mirror", len(self.paths), receiver=self.floor.mirror) as phase:
             receiver = self._process("receiver", phase)
-            with probed(receiver, phase.figures.waits_ms) as waits_ms:
+            waits_ms = phase.figures.waits_ms
+            with self._probed(receiver, phase):
                 receiver.ask("run")
                 until(lambda: any(receiver.folder.rglob("*.md")), "no note arrived")
                 waits_ms["the first note was there after"] = phase.so_far_s() * 1000
@@ -294,6 +295,11 @@ class Bench:
         phase.end()
         self.found.append(phase.figures)
 
+    def _probed(self, device: Process, phase: Phase) -> contextlib.AbstractContextManager[object]:
+        if self.options.unprobed:
+            return contextlib.nullcontext()
+        return probed(device, phase.figures.waits_ms)
+
     def _settle(self) -> None:
         """Wait until all is in sync and nobody is at work any more."""
         end = time.monotonic() + DEADLINE_S
@@ -409,6 +415,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--saves", type=int, default=50, help="how many words are saved singly")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of the idle phase")
     parser.add_argument("--count", action="store_true", help="count transactions and thread hops")
+    parser.add_argument(
+        "--unprobed",
+        action="store_true",
+        help="look at neither the loop nor `status`: that takes processor time of the device",
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two --json")

@@ -410,7 +410,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the notes")
     parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
     parser.add_argument("--json", type=Path, help="also write all figures here")
-    options = parser.parse_args(namespace=argparse.Namespace(count=False))
+    options = parser.parse_args(namespace=argparse.Namespace(count=False, unprobed=False))
     bench_transfers.hush()
     found, absent = rounds_of(options)
     show(found, absent)
