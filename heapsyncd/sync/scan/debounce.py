@@ -17,10 +17,12 @@ from heapsyncd.model import Stat
 from heapsyncd.sync.edits.saved_file import SavedFile
 from heapsyncd.sync.heap.index import link_key
 from heapsyncd.sync.heap.limits import NOTE_BYTES
+from heapsyncd.sync.heap.observed import Found
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_owner
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.merge.link_meanings import names_in
+from heapsyncd.sync.scan.adoption import may_be_copy
 
 
 class _Coming(Struct, frozen=True):
@@ -187,39 +189,87 @@ class Debounce:
         keys = frozenset(link_key(k) for p in paths for k in (p, PurePosixPath(p).name))
         return _Coming(keys, min((self._due[p] for p in paths), default=0.0))
 
-    async def _waits_for_names(self, saved: SavedFile, coming: _Coming, now: float) -> bool:
-        """Return whether a text has to wait for a new file it links to.
+    async def _ready(
+        self, examined: Sequence[tuple[Found, SavedFile | None, bool]], coming: _Coming, now: float
+    ) -> tuple[list[Found], list[Found]]:
+        """Return which new notes wait for no other file, and which do.
+
+        Those that wait for the server's news are in neither.
+
+        Args:
+            examined: what is known of each, its file if it could be read, and whether it is new.
+            coming: the new notes that are not settled.
+            now: monotonic.
+        """
+        left = [
+            (found, saved, is_new)
+            for found, saved, is_new in examined
+            if not (is_new and saved and self._waits_for_news(saved, now))
+        ]
+        new = [saved for _, saved, is_new in left if is_new and saved]
+        held = await self._waiting_for_names(new, coming, now)
+        for found, saved, _ in left:
+            if not saved or found.path in held or not coming.keys:
+                continue
+            if may_be_copy(self.heap, found) and self._waits_for_new(saved, coming.due, now):
+                held.add(found.path)
+        return (
+            [found for found, *_ in left if found.path not in held],
+            [found for found, *_ in left if found.path in held],
+        )
+
+    async def _waiting_for_names(
+        self, texts: Sequence[SavedFile], coming: _Coming, now: float
+    ) -> set[str]:
+        """Return the paths of texts that have to wait for a new file they link to.
 
         Until that file is read, the link's name means nothing.
         """
         is_certain = self._sees_all and not coming.keys
-        if is_certain or not self.heap.dialect.mentions or isinstance(saved.note, UnreadableFile):
-            return False
-        named = names_in(saved.note.body)
-        unknown = [n for n in named if self.heap.index.block_of(n) is None]
-        if any(link_key(n) in coming.keys for n in unknown):
-            return self._waits_for_new(saved, coming.due, now)
-        if saved.path in self._waiting or not await self._are_unnoticed(saved.path, unknown):
-            return False
-        self.everything = True  # it may be a known file under a new name
-        return self._waits_for_new(saved, now, now)
+        if is_certain or not self.heap.dialect.mentions:
+            return set()
+        unknown = {
+            text.path: [n for n in names_in(text.note.body) if self.heap.index.block_of(n) is None]
+            for text in texts
+            if not isinstance(text.note, UnreadableFile)
+        }
+        waits = {
+            p for p, names in unknown.items() if any(link_key(n) in coming.keys for n in names)
+        }
+        once = {
+            p: names for p, names in unknown.items() if p not in self._waiting and p not in waits
+        }
+        unnoticed = await self._naming_unnoticed(once)
+        self.everything |= bool(unnoticed)  # it may be a known file under a new name
+        held: set[str] = set()
+        for text in texts:
+            due_s = coming.due if text.path in waits else now
+            if text.path in waits | unnoticed and self._waits_for_new(text, due_s, now):
+                held.add(text.path)
+        return held
 
-    async def _are_unnoticed(self, path: str, names: Iterable[str]) -> bool:
-        """Return whether there is a file of one of these names that no hint was given of yet.
+    async def _naming_unnoticed(self, names: Mapping[str, Iterable[str]]) -> set[str]:
+        """Return the texts that name a file of which no hint was given yet.
 
         A text that is read on an earlier hint may link to a file that was made or renamed since.
 
         Args:
-            path: of the text: a name is looked for beside it, and from the root.
-            names: that no note has.
+            names: that no note has, by the path of the text: a name is looked for beside it, and
+                from the root.
         """
         if self._sees_all:
-            return False  # the folder was just looked at
+            return set()  # the folder was just looked at
+        files = {path: self._files_named(path, some) for path, some in names.items()}
+        left = {f for some in files.values() for f in some}
+        there = left.difference(await self.heap.disk.missing(left)) if left else set()
+        return {path for path, some in files.items() if not there.isdisjoint(some)}
+
+    def _files_named(self, path: str, names: Iterable[str]) -> list[str]:
+        """Return where files of these names would be that no hint was given of."""
         above = PurePosixPath(path).parent
         safe = [n for n in names if all(part == safe_name(part) for part in n.split("/"))]
         files = {str(at / f"{n}{NOTE_SUFFIX}") for n in safe for at in (above, PurePosixPath())}
-        left = [p for p in files if self._may_be_new(p)]
-        return len(await self.heap.disk.missing(left)) < len(left) if left else False
+        return [p for p in files if self._may_be_new(p)]
 
     def _may_be_new(self, path: str) -> bool:
         heap = self.heap

@@ -14,32 +14,27 @@ from dataclasses import dataclass, field
 import structlog
 from msgspec import Struct
 
-from heapsyncd.cache import renditions
 from heapsyncd.cache.entries import EntryRow
 from heapsyncd.errors import BlockError, FolderTrouble
 from heapsyncd.folder.disk import PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE
 from heapsyncd.folder.snapshot import Entry, Snapshot, compare
-from heapsyncd.ids import BlockId
 from heapsyncd.sync.deletions import holds
 from heapsyncd.sync.edits import moves
 from heapsyncd.sync.edits.contents import content_changed
 from heapsyncd.sync.edits.new_texts import NewTexts, batches
 from heapsyncd.sync.edits.note_saved import judged, notes_saved
 from heapsyncd.sync.edits.saved_file import SavedFile
-from heapsyncd.sync.heap.index import Index
 from heapsyncd.sync.heap.limits import NOTE_BYTES, spread
 from heapsyncd.sync.heap.observed import Created, Found, Moved
 from heapsyncd.sync.heap.offload import offload
 from heapsyncd.sync.heap.paths import assets_of, assets_owner, is_occupied
 from heapsyncd.sync.layout.ignore_rules import IgnoreRules
-from heapsyncd.sync.merge.base_selection import is_alike
-from heapsyncd.sync.merge.note_text import Note
-from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, may_be_copy, renamed_unread
+from heapsyncd.sync.scan.adoption import Unplaced, bind_or_create, renamed_unread
 from heapsyncd.sync.scan.debounce import Debounce
 from heapsyncd.sync.scan.former_name_saves import move_to_renamed_note
 from heapsyncd.sync.scan.move_detection import recognise
-from heapsyncd.sync.scan.swaps import park_displaced, with_likely_ids
+from heapsyncd.sync.scan.swaps import may_be_edit_of, park_displaced, with_likely_ids
 from heapsyncd.sync.scan.truncated_files import restore_truncated
 
 log = structlog.get_logger()
@@ -138,8 +133,8 @@ class Scanner(Debounce):
         coming = self._coming()
         for some in batches(remaining.read, lambda path: remaining.texts.heads[path].stat.size):
             texts = await remaining.texts.of(some)
-            ready = [s for s in texts if not await self._waits_for_names(s, coming, now)]
-            await notes_saved(self.heap, ready)
+            held = await self._waiting_for_names(texts, coming, now)
+            await notes_saved(self.heap, [s for s in texts if s.path not in held])
         await self._changed([*changed, *known], now)
         await self._confirm_gone(remaining.gone, now, waiting=remaining.waiting)
         for path in scope or ():
@@ -173,10 +168,11 @@ class Scanner(Debounce):
         """Store the changes of known files."""
         notes = {e.path: row for row, e in found if row.role == "note"}
         known: list[SavedFile] = []
-        read, coming = await self._read(notes), self._coming()
+        read = await self._read(notes)
+        held = await self._waiting_for_names(read, self._coming(), time.monotonic())
         for saved in read:
             row = notes[saved.path]
-            if await self._waits_for_names(saved, coming, time.monotonic()):
+            if saved.path in held:
                 continue
             if await restore_truncated(self.heap, row, saved, self.began_ns):
                 continue
@@ -301,19 +297,18 @@ class Scanner(Debounce):
         notes, coming = [one for one in whole if one[1].is_note], self._coming()
         for some in batches(notes, lambda one: one[0].stat.size):
             read = {s.path: s for s in await self._read([e.path for e, _ in some])}
+            examined: list[tuple[Found, SavedFile | None, bool]] = []
             for entry, base in some:
                 saved = read.get(entry.path)
                 known = await self._examine(entry, base, saved, texts, by_inode)
                 is_new = entry.path in texts.heads and self._is_new(known or base, by_inode)
                 if entry.path in early and not is_new:
                     waiting.append(known or base)  # a copy, or one that was renamed: it rests
-                    continue
-                if known is None or (is_new and saved and self._waits_for_news(saved, now)):
-                    continue
-                waits = is_new and saved and await self._waits_for_names(saved, coming, now)
-                if saved and coming.keys and may_be_copy(self.heap, known):
-                    waits = waits or self._waits_for_new(saved, coming.due, now)
-                (waiting if waits else found).append(known)
+                elif known is not None:
+                    examined.append((known, saved, is_new))
+            ready, held = await self._ready(examined, coming, now)
+            found += ready
+            waiting += held
         return found, waiting
 
     def _is_new(self, found: Found, by_inode: Mapping[int, EntryRow]) -> bool:
@@ -371,22 +366,10 @@ class Scanner(Debounce):
         head = texts.add(saved, note)
         front_id = self.heap.block_in(self.heap.index.ids_in(note.front))
         stat, inode, before = saved.stat, saved.stat.inode, by_inode.get(saved.stat.inode)
-        if front_id is None and before is not None and not await self._is_edited(before, saved):
+        if (
+            front_id is None
+            and before is not None
+            and not await may_be_edit_of(self.heap, before, saved.data)
+        ):
             inode = 0  # reused by another file
         return Found(entry.path, "file", inode, stat.device, stat.size, front_id, head.digest)
-
-    async def _is_edited(self, before: EntryRow, saved: SavedFile) -> bool:
-        """Return whether a text without an id may be an edit of the missing note's file.
-
-        Who renames a file keeps its id. Without it, a text that is like the note's is rather a new
-        one from the same template, whose file got the number of the deleted one.
-        """
-        base = await self.heap.db.read(lambda tx: renditions.newest(tx, before.block_id))
-        block, index = before.block_id, self.heap.index
-        return base is None or await offload(_may_become, index, base.data, saved.data, block)
-
-
-def _may_become(index: Index, before: bytes, now: bytes, block: BlockId) -> bool:
-    """Return whether a text without a note's id may be an edit of its last text."""
-    ids = index.ids_in(Note.of(before).front)
-    return index.shown_id(block) not in ids and is_alike(before, now)

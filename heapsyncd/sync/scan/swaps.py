@@ -214,6 +214,19 @@ async def with_likely_ids(
     return [replace(f, front_id=ids.get(f.path, f.front_id)) for f in found]
 
 
+async def may_be_edit_of(heap: HeapContext, before: EntryRow, data: bytes) -> bool:
+    """Return whether a text without an id may be an edit of a missing note's file.
+
+    Who renames a file keeps its id. Without it, a text that is like the note's is rather a new one
+    from the same template, whose file got the number of the deleted one.
+    """
+    block = before.block_id
+    base = await heap.db.read(lambda tx: renditions.newest(tx, block))
+    if base is None:
+        return True
+    return await offload(lambda: not _names(heap, base.data, block) and is_alike(base.data, data))
+
+
 def _ids_of(heap: HeapContext, data: bytes | None) -> tuple[str, ...]:
     try:
         return () if data is None else heap.index.ids_in(Note.of(data).front)
