@@ -1,8 +1,10 @@
 """Which paths to scan and when, and whether a file is settled: no longer being written."""
 
 import time
+from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -259,17 +261,16 @@ class Debounce:
         """
         if self._sees_all:
             return set()  # the folder was just looked at
-        files = {path: self._files_named(path, some) for path, some in names.items()}
-        left = {f for some in files.values() for f in some}
-        there = left.difference(await self.heap.disk.missing(left)) if left else set()
-        return {path for path, some in files.items() if not there.isdisjoint(some)}
-
-    def _files_named(self, path: str, names: Iterable[str]) -> list[str]:
-        """Return where files of these names would be that no hint was given of."""
-        above = PurePosixPath(path).parent
-        safe = [n for n in names if all(part == safe_name(part) for part in n.split("/"))]
-        files = {str(at / f"{n}{NOTE_SUFFIX}") for n in safe for at in (above, PurePosixPath())}
-        return [p for p in files if self._may_be_new(p)]
+        safe = {name for name in set(chain.from_iterable(names.values())) if _is_safe(name)}
+        naming: dict[str, set[str]] = defaultdict(set)
+        for path, some in names.items():
+            above = path.rpartition("/")[0]
+            for at in {f"{above}/" if above else "", ""}:
+                for name in safe.intersection(some):
+                    naming[f"{at}{name}{NOTE_SUFFIX}"].add(path)
+        left = [file for file in naming if self._may_be_new(file)]
+        there = set(left).difference(await self.heap.disk.missing(left)) if left else set()
+        return {path for file in there for path in naming[file]}
 
     def _may_be_new(self, path: str) -> bool:
         heap = self.heap
@@ -302,6 +303,11 @@ class Debounce:
         self._due[saved.path] = now + self.heap.timing.audit_s
         self._seen[saved.path] = (saved.stat, 0.0)
         return True
+
+
+def _is_safe(name: str) -> bool:
+    """Return whether a name that a text gives can be a note's path."""
+    return all(part == safe_name(part) for part in name.split("/"))
 
 
 def _has_shrunk(before: int, now: int) -> bool:
