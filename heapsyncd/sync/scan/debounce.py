@@ -236,19 +236,16 @@ class Debounce:
             if not isinstance(text.note, UnreadableFile)
         }
         waits = {
-            p for p, names in unknown.items() if any(link_key(n) in coming.keys for n in names)
+            path
+            for path, names in unknown.items()
+            if any(link_key(n) in coming.keys for n in names)
         }
-        once = {
-            p: names for p, names in unknown.items() if p not in self._waiting and p not in waits
-        }
-        unnoticed = await self._naming_unnoticed(once)
+        once = unknown.keys() - waits - self._waiting.keys()
+        unnoticed = await self._naming_unnoticed({path: unknown[path] for path in once})
         self.everything |= bool(unnoticed)  # it may be a known file under a new name
-        held: set[str] = set()
-        for text in texts:
-            due_s = coming.due if text.path in waits else now
-            if text.path in waits | unnoticed and self._waits_for_new(text, due_s, now):
-                held.add(text.path)
-        return held
+        due = dict.fromkeys(unnoticed, now) | dict.fromkeys(waits, coming.due)
+        late = [t for t in texts if t.path in due]
+        return {t.path for t in late if self._waits_for_new(t, due[t.path], now)}
 
     async def _naming_unnoticed(self, names: Mapping[str, Iterable[str]]) -> set[str]:
         """Return the texts that name a file of which no hint was given yet.
