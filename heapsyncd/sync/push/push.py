@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from heapsyncd.cache import blocks
+from heapsyncd.cache import blocks, renditions
 from heapsyncd.cache.blocks import BlockState
 from heapsyncd.database import Tx
 from heapsyncd.document.replica import Replica
@@ -70,12 +70,13 @@ async def push(heap: HeapContext) -> bool:
             _note_pushed(heap, batch)
         refused: dict[BlockId, str] = {}
         results = await _put_back(heap, batch, await _send(heap, batch, refused))
-        results = await _without_moot(heap, results)
+        moot = await _moot(heap, results)
         # Note them before the commit: an update received right after it may not include them.
         accepted = {r.id for r in results if r.status == "ok"}
         _note_acknowledged(heap, batch, accepted)
+        results = [replace(r, status="ok") if r.id in moot else r for r in results]
         await heap.store(
-            lambda change, b=batch, r=results, why=refused: _answered(change, b, r, why)  # type: ignore[misc]
+            lambda change, b=batch, r=results, why=refused, m=moot: _answered(change, b, r, why, m)  # type: ignore[misc]
         )
         _report_remarks(heap, results)
         # Blocks created here, or restored, can be followed now. One that is refused may be sent
@@ -159,27 +160,31 @@ async def _put_back(
     return out
 
 
-async def _without_moot(heap: HeapContext, results: Sequence[PushResult]) -> list[PushResult]:
-    """Return the results; what is forbidden on a block in the server's trash counts as sent.
+async def _moot(
+    heap: HeapContext, results: Sequence[PushResult]
+) -> dict[BlockId, tuple[Replica, bytes]]:
+    """Return the blocks in the server's trash on which a change is forbidden, as it has them.
 
     Where this account may only read, nobody can be told that its deletion was confirmed, and
-    nothing else of it is left.
+    nothing else of it is left. Such an edit does not count as sent: the server would seem to have
+    lost it.
     """
     forbidden = [r.id for r in results if r.status == "forbidden"]
     deleted = [b for b in forbidden if not heap.index.is_live(b)]
     if not deleted:
-        return list(results)
+        return {}
     logs = await heap.db.read(lambda tx: [(b, blocks.log(tx, b)) for b in deleted])
 
-    def in_trash(rows: Sequence[blocks.LogRow]) -> bool:
+    def in_trash(rows: Sequence[blocks.LogRow]) -> tuple[Replica, bytes] | None:
         try:
-            there = Replica.load([r.data for r in rows if not r.local])
-            return there.fields().deleted_at_ms is not None
+            document = merge([r.data for r in rows if not r.local])
+            there = Replica.load([document])
+            return None if there.fields().deleted_at_ms is None else (there, document)
         except BlockError:
-            return False
+            return None
 
-    moot = await offload(lambda: {b for b, rows in logs if in_trash(rows)})
-    return [replace(r, status="ok") if r.id in moot else r for r in results]
+    found = await offload(lambda: [(b, in_trash(rows)) for b, rows in logs])
+    return {block: there for block, there in found if there is not None}
 
 
 async def _send(
@@ -321,6 +326,7 @@ def _answered(
     batch: Sequence[_Unsent],
     results: Sequence[PushResult],
     refused: Mapping[BlockId, str],
+    moot: Mapping[BlockId, tuple[Replica, bytes]],
 ) -> None:
     by_id = {r.id: r for r in results}
     for unsent in batch:
@@ -328,7 +334,11 @@ def _answered(
         block = unsent.state.id
         if result is None:
             continue
-        if result.status == "ok":
+        if block in moot:
+            # A later edit builds on this one, and is sent with it.
+            if not blocks.has_unsent(change.tx, block, after=unsent.rows[-1]):
+                _take_back(change, block, *moot[block])
+        elif result.status == "ok":
             change.acknowledge(block, unsent.rows[-1])
             if result.sync_version > unsent.state.sync_version:
                 # The server made a new document of what it accepted.
@@ -339,3 +349,14 @@ def _answered(
             # With a later edit it may be accepted.
             reason = refused.get(block) or "; ".join(result.remarks) or _REASONS[result.status]
             change.update(block, problem=reason)
+
+
+def _take_back(change: Change, block: BlockId, there: Replica, document: bytes) -> None:
+    """Make a block's log the document that the server has."""
+    now = blocks.get(change.tx, block)
+    if now is None:
+        return
+    change.restart_log(block, now.sync_version, [(document, False)])
+    renditions.forget_history(change.tx, block)
+    values = change.describe(now, there.fields())
+    change.update(block, state_vector=there.state_vector(), problem=None, stale=1, **values)
