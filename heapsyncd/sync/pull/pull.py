@@ -16,7 +16,7 @@ from heapsyncd.model import PullAsk
 from heapsyncd.sync.heap.state import HeapContext
 from heapsyncd.sync.heap.unit_of_work import Change
 from heapsyncd.sync.pull.absorb import Incoming
-from heapsyncd.sync.pull.receive import receive
+from heapsyncd.sync.pull.receive import receive, wake_push
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ async def pull(heap: HeapContext, *, everything: bool = False, newest: int | Non
             await heap.store(lambda change, a=answer.missing: _mark_missing(change, a))  # type: ignore[misc]
         # Blocks that are no longer wanted may be sent and published now.
         heap.wake.publish.set()
-        heap.wake.push.set()
+        wake_push(heap)
         got = len(answer.blocks) + len(answer.missing)
         if not got:
             log.warning("pull returned nothing", heap=heap.report.title, requested=len(batch))

@@ -63,8 +63,14 @@ async def receive(heap: HeapContext, items: Sequence[Incoming]) -> bool:
     if stored:
         heap.wake.publish.set()
     if any(a.lets_send for a in stored):
-        heap.wake.push.set()
+        wake_push(heap)
     return bool(stored)
+
+
+def wake_push(heap: HeapContext) -> None:
+    """Have unsent edits sent that may be sent now; without any, nothing is looked for."""
+    if heap.index.sendable() or heap.index.born:
+        heap.wake.push.set()
 
 
 def _is_echo(heap: HeapContext, item: Incoming) -> bool:
