@@ -264,7 +264,10 @@ async def test_failures(stage: Stage, scenario: Scenario) -> None:
             life = _failing_at(k)
             verdict = await stage.run(life)
             await laws.memory_is_what_was_stored(stage.player)
-            if verdict is not None and verdict.exit_code == 0:
+            # A temporary file that could not be removed is left, and nothing is wrong with it: the
+            # next pass removes it.
+            is_left = life.steps[k : k + 1] == ["unlink"]
+            if verdict is not None and verdict.exit_code == 0 and not is_left:
                 await laws.hold(stage.game)
             await stage.put_right()
             if len(life.steps) <= k:
