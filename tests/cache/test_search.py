@@ -4,6 +4,7 @@ import sqlite3
 import unicodedata
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,7 @@ with_words = st.text(
 with_fields = st.builds("{}:{}".format, st.sampled_from(["tag", "-title"]), with_words)
 
 
+@pytest.mark.slow
 @given(query=with_words | with_fields)
 def test_any_query(query: str) -> None:
     """No query is a syntax error."""

@@ -122,6 +122,7 @@ def history(rng: random.Random) -> list[bytes]:
     return updates
 
 
+@pytest.mark.slow
 def test_updates_in_any_order_make_one_document() -> None:
     """Loaded or applied, at once or one by one, with as many waiting as may be."""
     for seed in range(600):

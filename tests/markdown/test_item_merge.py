@@ -130,6 +130,7 @@ def edited_items(draw: st.DrawFn) -> tuple[Item, Item, Item]:
 LINKS = Links.of({"p1": "Paint", "p2": "Two [words]"})
 
 
+@pytest.mark.slow
 @given(edited_items())
 def test_fields_are_merged_as_values(items: tuple[Item, Item, Item]) -> None:
     """A field that one side changed has its value, one that both changed has ours, unless we

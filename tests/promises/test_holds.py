@@ -416,6 +416,7 @@ async def pair(world: World, *, same_key: bool = True) -> tuple[Device, Device, 
     return device, other, blocks
 
 
+@pytest.mark.slow
 async def test_what_was_confirmed_on_one_device_is_not_asked_on_another(world: World) -> None:
     """Neither of deletions made on the first, nor of those made on the server and held on both."""
     device, other, blocks = await pair(world)

@@ -185,6 +185,7 @@ async def test_a_pass_without_changes_costs_four_requests(
     assert len(service.requests) <= 4
 
 
+@pytest.mark.slow
 async def test_the_first_mirror_takes_a_dozen_requests(mirror: Mirror, service: Oneheap) -> None:
     """For 1,200 notes: pages of 500, and no request for an item."""
     for k in range(1200):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def said(ask: Callable[[], object]) -> object:
 LONG = st.lists(UPDATES, min_size=1, max_size=1) | st.lists(ODD, min_size=1, max_size=1)
 
 
+@pytest.mark.slow
 @given(LONG, st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=2))
 @example([build([("paragraph", {}, [[("word " * k, {})]]) for k in range(40)])], [])
 @settings(max_examples=500, deadline=None)
@@ -44,6 +46,7 @@ def test_common_structs_are_read_as_any(found: list[bytes], flips: list[tuple[in
     assert said(lambda: wall._examined(bytes(data))) == slowly(bytes(data))
 
 
+@pytest.mark.slow
 @given(BODY, st.integers(0, 9999), st.integers(0, 255))
 @settings(max_examples=100, deadline=None)
 def test_a_changed_document_is_read_as_any(body: Any, at: int, byte: int) -> None:

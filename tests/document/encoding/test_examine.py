@@ -116,6 +116,7 @@ def test_what_is_sound_passes(data: bytes) -> None:
     examine(data)
 
 
+@pytest.mark.slow
 @given(BODY)
 @settings(max_examples=100, deadline=None)
 def test_what_pycrdt_makes_passes(body: Any) -> None:

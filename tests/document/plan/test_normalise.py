@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,7 @@ def unknown(tree: Block) -> Counter[object]:
     return Counter([*blocks, *atoms])
 
 
+@pytest.mark.slow
 @LAW
 @given(BODY)
 def test_an_unchanged_view_is_the_view_itself(body: Any) -> None:
@@ -40,6 +42,7 @@ def test_an_unchanged_view_is_the_view_itself(body: Any) -> None:
     assert normalise(base, base) == base
 
 
+@pytest.mark.slow
 @LAW
 @given(BODY, BODY, st.data())
 def test_unknown_nodes_are_the_documents_own_and_stand_once(
@@ -54,6 +57,7 @@ def test_unknown_nodes_are_the_documents_own_and_stand_once(
     assert unknown(found) <= unknown(base)
 
 
+@pytest.mark.slow
 @LAW
 @given(BODY, A_BODY, st.data())
 def test_twice_is_once(body: Any, other: Block, data: st.DataObject) -> None:

@@ -241,6 +241,7 @@ def test_twenty_five_nested_lists_show_their_text() -> None:
     assert "bottom" in view(body)[0].words()
 
 
+@pytest.mark.slow
 def test_a_ragged_table_that_would_take_all_memory_is_opaque() -> None:
     """One long row beside many short ones: nothing is filled up, the words stay in the label."""
     tracemalloc.start()

@@ -194,6 +194,7 @@ def test_spans_and_pieces_are_right(source: str) -> None:
                 data[first.offset :].decode()
 
 
+@pytest.mark.slow
 @given(
     sources
     | st.text(st.characters(exclude_categories=["Cs"]))

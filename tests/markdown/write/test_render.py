@@ -49,6 +49,7 @@ def test_golden_cases_of_line_breaks(golden: Golden, heap: "Heap") -> None:
         assert parse(written, heap, "break") == tree, title
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_a_rendering_is_recognised(
