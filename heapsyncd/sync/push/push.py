@@ -48,6 +48,14 @@ class _Unsent(Struct, frozen=True):
     update: bytes
 
 
+class _Moot(Struct, frozen=True):
+    """A block as the server has it, found when its log had come to ``seq``."""
+
+    seq: int
+    there: Replica
+    document: bytes
+
+
 async def push(heap: HeapContext) -> bool:
     """Create the blocks the server does not know, and send what is unsent.
 
@@ -160,9 +168,7 @@ async def _put_back(
     return out
 
 
-async def _moot(
-    heap: HeapContext, results: Sequence[PushResult]
-) -> dict[BlockId, tuple[Replica, bytes]]:
+async def _moot(heap: HeapContext, results: Sequence[PushResult]) -> dict[BlockId, _Moot]:
     """Return the blocks in the server's trash on which a change is forbidden, as it has them.
 
     Where this account may only read, nobody can be told that its deletion was confirmed, and
@@ -175,13 +181,14 @@ async def _moot(
         return {}
     logs = await heap.db.read(lambda tx: [(b, blocks.log(tx, b)) for b in deleted])
 
-    def in_trash(rows: Sequence[blocks.LogRow]) -> tuple[Replica, bytes] | None:
+    def in_trash(rows: Sequence[blocks.LogRow]) -> _Moot | None:
         try:
             document = merge([r.data for r in rows if not r.local])
             there = Replica.load([document])
-            return None if there.fields().deleted_at_ms is None else (there, document)
         except BlockError:
             return None
+        is_deleted = there.fields().deleted_at_ms is not None
+        return _Moot(rows[-1].seq, there, document) if is_deleted else None
 
     found = await offload(lambda: [(b, in_trash(rows)) for b, rows in logs])
     return {block: there for block, there in found if there is not None}
@@ -326,7 +333,7 @@ def _answered(
     batch: Sequence[_Unsent],
     results: Sequence[PushResult],
     refused: Mapping[BlockId, str],
-    moot: Mapping[BlockId, tuple[Replica, bytes]],
+    moot: Mapping[BlockId, _Moot],
 ) -> None:
     by_id = {r.id: r for r in results}
     for unsent in batch:
@@ -335,9 +342,7 @@ def _answered(
         if result is None:
             continue
         if block in moot:
-            # A later edit builds on this one, and is sent with it.
-            if not blocks.has_unsent(change.tx, block, after=unsent.rows[-1]):
-                _take_back(change, block, *moot[block])
+            _take_back(change, block, moot[block])
         elif result.status == "ok":
             change.acknowledge(block, unsent.rows[-1])
             if result.sync_version > unsent.state.sync_version:
@@ -351,12 +356,15 @@ def _answered(
             change.update(block, problem=reason)
 
 
-def _take_back(change: Change, block: BlockId, there: Replica, document: bytes) -> None:
-    """Make a block's log the document that the server has."""
+def _take_back(change: Change, block: BlockId, moot: _Moot) -> None:
+    """Make a block's log the document that the server has; leave one that has grown since.
+
+    What came meanwhile is kept, and a later edit builds on the refused one: both are sent again.
+    """
     now = blocks.get(change.tx, block)
-    if now is None:
+    if now is None or now.seq != moot.seq:
         return
-    change.restart_log(block, now.sync_version, [(document, False)])
+    change.restart_log(block, now.sync_version, [(moot.document, False)])
     renditions.forget_history(change.tx, block)
-    values = change.describe(now, there.fields())
-    change.update(block, state_vector=there.state_vector(), problem=None, stale=1, **values)
+    values = change.describe(now, moot.there.fields())
+    change.update(block, state_vector=moot.there.state_vector(), problem=None, stale=1, **values)
