@@ -64,6 +64,10 @@ async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
     """Return the name of the directory marked as this heap's mirror; None if there is none.
 
     Needed when the cache was lost.
+
+    Raises:
+        FolderTrouble: the account's folder cannot be listed. Without its names the heap would get
+            a second directory.
     """
 
     def directories() -> list[Path]:
@@ -73,7 +77,11 @@ async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
             else []
         )
 
-    for path in await asyncio.to_thread(directories):
+    try:
+        found = await asyncio.to_thread(directories)
+    except OSError as error:
+        raise FolderTrouble(f"{account_folder} can't be read: {error.strerror}.") from error
+    for path in found:
         try:
             if await HeapFolder(path).marker() == heap_id:
                 return path.name
