@@ -147,6 +147,7 @@ class Bench:
         paths = spread(self.paths, self.options.saves)
         acknowledged, arrived, until_then = [], [], Counter[str]()
         floor = {"sender": self.floor.send, "receiver": self.floor.receive}
+        self._all_live()
         with self._phase("one word saved", len(paths), **floor) as phase:
             for path in paths:
                 word = self._word()
@@ -238,29 +239,37 @@ class Bench:
         """The server starts again: how long until all is followed again, beside what two clients
         need that do nothing but to open as many notes of a running server.
         """
-        devices = [self.processes[role] for role in ("sender", "receiver")]
-        for device in devices:
-            device.ask("live")
+        self._all_live()
         url = self.processes["server"].url
-        least_s = asyncio.run(all_opened_s(url, min(len(self.paths), FOLLOWED["all"]), 2))
+        least_s = asyncio.run(all_opened_s(url, self._followed(), 2))
         self._stop("server")
         again = Setup(
             str(self.base / "server"), count=self.options.count, port=int(url.rpartition(":")[2])
         )
         self.processes["server"] = Process(again)
         with self._phase("server restarted", len(self.paths)) as phase:
-            for device in devices:
-                device.ask("live")
+            self._all_live()
             phase.done()
         phase.figures.waits_ms = {"two bare clients open all notes within": least_s * 1000}
 
     def idle(self) -> None:
-        """Nothing happens."""
+        """Nothing happens: everything is sent, and all notes are followed that may be."""
+        self._all_live()
         with self._phase("idle", 0) as phase:
             time.sleep(self.options.idle)
             phase.done()
 
     # ---- what phases share --------------------------------------------------------------------
+
+    def _followed(self) -> int:
+        """How many notes a device follows over its live connection once all is opened."""
+        return min(len(self.paths), FOLLOWED["all"])
+
+    def _all_live(self) -> None:
+        """Wait until both devices are in sync and follow what they may."""
+        for role in ("sender", "receiver"):
+            self.processes[role].ask("synced")
+            self.processes[role].ask(f"live {self._followed()}")
 
     def processor_s(self) -> dict[str, float]:
         """Processor time so far, by role."""

@@ -267,27 +267,25 @@ async def _mirror(setup: Setup) -> None:
     daemon = Daemon(config, lambda: config, notifier=notifier, mirror=mirror, timing=timing)
     _say(url=setup.server)
     async with contextlib.AsyncExitStack() as probe, asyncio.TaskGroup() as group:
-        gaps, followed = Gaps(), 0
+        gaps = Gaps()
         watching: asyncio.Task[dict[str, Any]] | None = None
         async for request in _requests():
-            match request:
-                case "run":
+            match request.split():
+                case ["run"]:
                     group.create_task(daemon.run())
-                case "probe":
+                case ["probe"]:
                     gaps = await probe.enter_async_context(watched())
-                case "probed":
+                case ["probed"]:
                     await probe.aclose()
                     _say(longest_s=gaps.longest_s)
                     continue
-                case "live":
-                    # As many as before: called while the server is there, and again afterwards.
-                    await _until(functools.partial(_follows, reports, max(1, followed)), _LOOK_S)
-                    followed = _followed(reports)
-                case "synced":
+                case ["live", notes]:
+                    await _until(functools.partial(_follows, reports, int(notes)), _LOOK_S)
+                case ["synced"]:
                     await _until(lambda: _in_sync(reports), _LOOK_S)
-                case "watch":
+                case ["watch"]:
                     watching = group.create_task(_left_and_back(reports))
-                case "back":
+                case ["back"]:
                     assert watching is not None
                     _say(**await watching)
                     continue
