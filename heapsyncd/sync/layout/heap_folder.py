@@ -9,6 +9,7 @@ from heapsyncd.config import Account
 from heapsyncd.errors import FolderTrouble
 from heapsyncd.folder.disk import FileBusy, HeapFolder, PathChanged
 from heapsyncd.folder.ignore import IGNORE_FILE, MARKER, Ignore
+from heapsyncd.folder.trouble import translated
 from heapsyncd.ids import HeapId
 from heapsyncd.model import Problem
 
@@ -66,8 +67,8 @@ async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
     Needed when the cache was lost.
 
     Raises:
-        FolderTrouble: the account's folder cannot be listed. Without its names the heap would get
-            a second directory.
+        FolderTrouble: the account's folder cannot be listed. It must not be taken for an empty
+            one: the heap would get a second directory.
     """
 
     def directories() -> list[Path]:
@@ -77,10 +78,8 @@ async def find_folder(account_folder: Path, heap_id: HeapId) -> str | None:
             else []
         )
 
-    try:
+    with translated(str(account_folder)):
         found = await asyncio.to_thread(directories)
-    except OSError as error:
-        raise FolderTrouble(f"{account_folder} can't be read: {error.strerror}.") from error
     for path in found:
         try:
             if await HeapFolder(path).marker() == heap_id:
