@@ -33,6 +33,7 @@ from tests.bench.figures import Figures, print_comparison, print_counts, print_t
 from tests.bench.folders import (
     DEADLINE_S,
     added,
+    directory,
     fill,
     has,
     prepared,
@@ -266,10 +267,11 @@ class Bench:
         return min(len(self.paths), FOLLOWED["all"])
 
     def _all_live(self) -> None:
-        """Wait until both devices are in sync and follow what they may."""
-        for role in ("sender", "receiver"):
-            self.processes[role].ask("synced")
-            self.processes[role].ask(f"live {self._followed()}")
+        """Wait until the devices are in sync and follow all notes that they may."""
+        for role, process in self.processes.items():
+            if role != "server":
+                process.ask("synced")
+                process.ask(f"live {self._followed()}")
 
     def processor_s(self) -> dict[str, float]:
         """Processor time so far, by role."""
@@ -430,7 +432,7 @@ def _options() -> argparse.Namespace:
         help="look at neither the loop nor `status`: that takes processor time of the device",
     )
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
+    parser.add_argument("--dir", type=directory, help="where the folders are made, for their disk")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="two --json")
     return parser.parse_args()
 

@@ -20,7 +20,7 @@ from random import Random
 from typing import Final
 
 from heapsyncd.markdown.frontmatter import split
-from tests.bench.folders import fill, has, prepared, until, wait_for
+from tests.bench.folders import directory, fill, has, prepared, until, wait_for
 from tests.bench.mirror_process import Process, Setup
 from tests.bench.notes import heap_of_notes
 
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=30, help="how many lines are printed")
     parser.add_argument("--audit", type=float, default=20.0, help="seconds between tidying up")
     parser.add_argument("--seed", type=int, default=1, help="of notes and edits")
-    parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
+    parser.add_argument("--dir", type=directory, help="where the folders are made, for their disk")
     for line in verdicts(soak(parser.parse_args())):
         print(line)
 

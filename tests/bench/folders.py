@@ -1,5 +1,6 @@
 """Folders of notes under a bench's hand: filled, saved into, and waited for."""
 
+import argparse
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +11,14 @@ from tests.bench.notes import reworded
 
 DEADLINE_S: Final = 3600.0
 _LOOK_S: Final = 0.002
+
+
+def directory(text: str) -> Path:
+    """A directory that is there, as an argument."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no directory; make it first")
+    return path
 
 
 def fill(folder: Path, notes: Mapping[str, str]) -> None:

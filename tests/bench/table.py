@@ -25,7 +25,7 @@ from typing import Final
 
 from tests.bench import bench_transfers
 from tests.bench.bench_mirror import BURST, FLOOR_NOTES, PHASES, Bench
-from tests.bench.folders import spread
+from tests.bench.folders import directory, spread
 from tests.bench.mirror_floor import Titles, floor_of
 from tests.bench.notes import heap_of_notes
 from tests.bench.peers import Found, NodeMirror, Peer, Rsync, Syncthing, present
@@ -412,7 +412,7 @@ def main() -> None:
     parser.add_argument("--saves", type=int, default=20, help="how many words are saved singly")
     parser.add_argument("--idle", type=float, default=60.0, help="seconds of rest")
     parser.add_argument("--seed", type=int, default=1, help="of the notes")
-    parser.add_argument("--dir", type=Path, help="where the folders are made, for their disk")
+    parser.add_argument("--dir", type=directory, help="where the folders are made, for their disk")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     options = parser.parse_args(namespace=argparse.Namespace(count=False, unprobed=False))
     bench_transfers.hush()
